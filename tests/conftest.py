@@ -1,0 +1,11 @@
+"""Settings that every test shares."""
+
+import os
+
+# Two workers share two cores: more threads only fight, and results must not depend on their number.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
