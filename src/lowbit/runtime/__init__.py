@@ -1,0 +1,1 @@
+"""Run `.lowbit` programs: `load` for the fast engine, `reference` for the normative interpreter."""
