@@ -42,8 +42,7 @@ def test_without_shuffle_and_augmentation_data_pass_unchanged() -> None:
 def test_ranks_together_see_what_one_process_sees(count: int, drop_last: bool) -> None:
     one = Batches(X[:count], Y[:count], size=16, drop_last=drop_last)
     first, second = (
-        Batches(X[:count], Y[:count], size=8, drop_last=drop_last, rank=rank, world_size=2)
-        for rank in range(2)
+        Batches(X[:count], Y[:count], size=8, drop_last=drop_last, rank=rank, world_size=2) for rank in range(2)
     )
     assert len(first) == len(second) == len(one)
     for whole, half, other in zip(one, first, second, strict=True):

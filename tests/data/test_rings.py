@@ -16,9 +16,7 @@ def test_worked_examples(x: float, y: float, label: int) -> None:
 
 
 def test_outside_the_rings_is_minus_one() -> None:
-    assert (
-        correct_labels(np.array([[0.0, 0.04], [0.1, -0.04], [0.0, 1.06], [1.2, -0.01]])).tolist() == [-1] * 4
-    )
+    assert correct_labels(np.array([[0.0, 0.04], [0.1, -0.04], [0.0, 1.06], [1.2, -0.01]])).tolist() == [-1] * 4
 
 
 def test_every_core_point_has_its_own_label() -> None:

@@ -34,8 +34,7 @@ def check(model: nn.Module, shape: tuple[int, ...]) -> None:
     assert len(calls) == len(set(calls)), "a module is called at two places"
     activations = (nn.ReLU, nn.ReLU6)
     assert not any(
-        node.op == "call_function" and node.target in (torch.relu, nn.functional.relu)
-        for node in traced.graph.nodes
+        node.op == "call_function" and node.target in (torch.relu, nn.functional.relu) for node in traced.graph.nodes
     )
     assert any(isinstance(module, activations) for module in model.modules())
 

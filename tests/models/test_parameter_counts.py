@@ -52,9 +52,7 @@ def test_cifar_resnet(block: str, width: int, blocks: int, expected: int) -> Non
     [(38, 3, 1.1077), (32, 4, 1.0790), (26, 6, 1.1065), (22, 8, 1.0842), (18, 12, 1.1256)],
 )
 def test_depthwise_as_the_paper_counts(width: int, blocks: int, printed: float) -> None:
-    assert count(CifarResNet(width, blocks, "depthwise"), statistics=True) / 1e6 == pytest.approx(
-        printed, abs=6e-5
-    )
+    assert count(CifarResNet(width, blocks, "depthwise"), statistics=True) / 1e6 == pytest.approx(printed, abs=6e-5)
 
 
 @pytest.mark.parametrize(

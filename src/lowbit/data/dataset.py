@@ -99,7 +99,6 @@ class DataSet:
             return slice(None)
         if not 0 <= count <= present:
             raise InvalidInput(
-                f"data set {self.name!r}: {count} {part} inputs asked for; there are {present}, "
-                f"so use 0 to {present}"
+                f"data set {self.name!r}: {count} {part} inputs asked for; there are {present}, so use 0 to {present}"
             )
         return torch.randperm(present, generator=torch.Generator().manual_seed(seed))[:count]

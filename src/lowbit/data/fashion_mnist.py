@@ -77,9 +77,7 @@ def _read(roots: list[Path], part: str) -> tuple[Tensor, Tensor]:
             f"Fashion-MNIST has {SIDE} x {SIDE}, so fetch the file again"
         )
     if len(images) != len(labels):
-        raise InvalidInput(
-            f"{label_path}: {len(labels)} labels given for {len(images)} images; fetch both files again"
-        )
+        raise InvalidInput(f"{label_path}: {len(labels)} labels given for {len(images)} images; fetch both files again")
     x = torch.from_numpy(images.copy()).unsqueeze(1).float() / 255
     return x, torch.from_numpy(labels.copy()).long()
 

@@ -61,7 +61,6 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if len(body) != size:
         given = f"more than {size}" if len(body) > size else str(len(body))
         raise InvalidInput(
-            f"{path}: {given} bytes of data given; the header {shape} asks for {size}, so fetch the "
-            "file again"
+            f"{path}: {given} bytes of data given; the header {shape} asks for {size}, so fetch the file again"
         )
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)

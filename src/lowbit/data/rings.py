@@ -120,8 +120,7 @@ def window(kind: str = "literal", size: int = 200) -> NDArray[np.float32]:
     """
     if kind not in WINDOWS or size < 1:
         raise InvalidInput(
-            f"window: kind={kind!r}, size={size} given; use one of {', '.join(WINDOWS)} and a size of "
-            "at least 1"
+            f"window: kind={kind!r}, size={size} given; use one of {', '.join(WINDOWS)} and a size of at least 1"
         )
     (left, right), (top, bottom) = WINDOWS[kind]
     centres = (np.arange(size) + 0.5) / size

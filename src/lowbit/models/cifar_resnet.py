@@ -179,9 +179,7 @@ class CifarResNet(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
 
-        self.final = (
-            nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if block == "pre-act" else nn.Identity()
-        )
+        self.final = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if block == "pre-act" else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, classes)
         he_normal(self)

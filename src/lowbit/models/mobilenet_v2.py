@@ -79,9 +79,7 @@ class MobileNetV2(nn.Module):
         250922
     """
 
-    def __init__(
-        self, width: float = 1.0, in_channels: int = 3, classes: int = 10, stem_stride: int = 1
-    ) -> None:
+    def __init__(self, width: float = 1.0, in_channels: int = 3, classes: int = 10, stem_stride: int = 1) -> None:
         super().__init__()
         if width <= 0:
             raise ValueError(f"MobileNetV2: width={width} given; use a number above 0, for example 0.5")

@@ -27,9 +27,7 @@ class ResNet18(nn.Module):
         super().__init__()
         if width < 1:
             raise ValueError(f"ResNet18: width={width} given; use at least 1")
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         channels = width
         stages = []
         for stage in range(4):
