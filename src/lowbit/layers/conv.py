@@ -1,0 +1,54 @@
+"""Quantized 2-d convolution, depthwise and grouped ones included."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lowbit.layers.base import WeightLayer, adopt
+from lowbit.quantizers.base import Quantizer
+
+
+class QuantConv2d(WeightLayer, nn.Conv2d):
+    """A Conv2d that shares the Parameters of the one it replaces; state_dict keys stay.
+
+    Input float [batch, in, h, w], output float [batch, out, oh, ow]. Every padding mode of torch; the *codes* are
+    padded: zeros are the unit 0 (on grids without a zero level too), other modes repeat codes.
+    """
+
+    @classmethod
+    def replace(
+        cls,
+        conv: nn.Conv2d,
+        weight: Quantizer | None,
+        activation: Quantizer | None,
+        output: Quantizer | None = None,
+    ) -> QuantConv2d:
+        """Build from a float convolution; None leaves that operand float."""
+        layer = cls(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+            conv.groups, conv.bias is not None, conv.padding_mode, device="meta",
+        )  # type: ignore[arg-type]  # fmt: skip
+        adopt(layer, conv, ("weight", "bias"))
+        layer.attach(weight, activation, output)
+        return layer
+
+    def pads(self) -> tuple[int, int, int, int]:
+        """Padding left, right, top, bottom in pixels, also for "same" and "valid"."""
+        if self.padding == "valid":
+            return 0, 0, 0, 0
+        if self.padding == "same":
+            totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            (top, bottom), (left, right) = ((t // 2, t - t // 2) for t in totals)
+            return left, right, top, bottom
+        (top, left) = self.padding  # type: ignore[misc]
+        return int(left), int(left), int(top), int(top)
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Plain convolution with this layer's geometry."""
+        left, right, top, bottom = self.pads()
+        padding: tuple[int, int] = (top, left)
+        if self.padding_mode != "zeros" or left != right or top != bottom:
+            x = F.pad(x, (left, right, top, bottom), "constant" if self.padding_mode == "zeros" else self.padding_mode)
+            padding = (0, 0)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]

@@ -1,0 +1,247 @@
+"""The contract of all quantizers: a method is one subclass.
+
+A quantizer maps a real tensor onto a grid. Subclasses write `scales`, `units`, `grid` and, where they have state,
+`start`; everything else is here and final:
+
+    scales(x)     float [terms] or [terms, channels], differentiable where learned
+    units(x)      integer-valued float [terms, *x.shape], with the surrogate gradient inside
+    forward(x)    sum_i scales_i * units_i (+ offset), what training multiplies with
+    encode(x)     integer codes, no gradient
+    grid(x)       the same numbers without torch
+
+so that `grid(x).values(encode(x))` equals `forward(x)` bit for bit. Gradients of `units` are in the value domain
+(see `ste`): dL/dq arrives, dL/dx leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lowbit.errors import NotCalibrated
+from lowbit.grid import MAX_BITS, Grid, Levels, Planes, Uniform
+from lowbit.quantizers.ste import Scaled, along
+
+ROLES = ("weight", "activation", "output", "gradient")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the catalogue says of a method.
+
+    Args:
+        name: as in ``"lsq:2"``.
+        family: methods that share an idea.
+        kind: which roles, letters of "WAG".
+        min_bits, max_bits: legal widths; equal where the method fixes its width.
+        grid: name of the grid class of weights / activations.
+        learned: what is trained besides the weights, or "".
+        paper, equation: source.
+        channel: whether weights have one scale a channel unless ``@tensor`` is asked for.
+    """
+
+    name: str
+    family: str
+    kind: str
+    min_bits: int
+    max_bits: int = MAX_BITS
+    grid: str = "Uniform"
+    learned: str = ""
+    paper: str = ""
+    equation: str = ""
+    channel: bool = False
+
+
+def number(tensor: Tensor) -> np.ndarray:
+    """A float32 numpy copy of a tensor."""
+    return tensor.detach().to(device="cpu", dtype=torch.float32).numpy().copy()
+
+
+def all_reduce_mean(value: Tensor) -> Tensor:
+    """Mean over the processes of a distributed run; the value itself elsewhere."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+        value = value / dist.get_world_size()
+    return value
+
+
+def _fit_shapes(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before loading: give state that has one number a channel its shape, also where nothing was calibrated yet."""
+    for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+        saved = state_dict.get(prefix + name)
+        if saved is not None and saved.shape != tensor.shape:
+            tensor.data = torch.empty(saved.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+class Quantizer(nn.Module):
+    """Base class of all methods.
+
+    Args:
+        bits: 1 to 16, within what the card allows.
+        role: "weight", "activation", "output" or "gradient".
+        channel: one scale for each slice of axis 0 (weights only) instead of one for the tensor.
+        signed: whether activations can be negative; None lets `calibrate` look at the data.
+
+    Raises:
+        ValueError: for bits that the method cannot have.
+    """
+
+    card: ClassVar[Card]
+
+    def __init__(
+        self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None
+    ) -> None:
+        super().__init__()
+        if role not in ROLES or role[0].upper() not in self.card.kind.replace("A", "AO"):
+            raise ValueError(f"{self.card.name} quantizes {self.card.kind}, not role {role!r}")
+        if not self.card.min_bits <= bits <= self.card.max_bits:
+            raise ValueError(
+                f"{self.card.name} takes {self.card.min_bits} to {self.card.max_bits} bits, got {bits}"
+                + ("; for one bit use bwn, sign or sawb" if bits == 1 else "")
+            )
+        if channel and role != "weight":
+            raise ValueError(f"one scale a channel is for weights, not for role {role!r}")
+        self.bits, self.role, self.channel = bits, role, channel
+        self.signed: bool | None = True if role == "weight" else signed
+        self._look_at_sign = self.signed is None
+        self.calibrated = False
+        self.enabled = True
+        self._batches = 0
+        self.register_load_state_dict_pre_hook(_fit_shapes)
+
+    # -- what a method writes ------------------------------------------------------------------------------------
+
+    def start(self, x: Tensor) -> None:
+        """Set the initial state from x (weights), or refine it by one more batch (activations)."""
+
+    def track(self, x: Tensor) -> None:
+        """Update running statistics; called without gradients, once in every training forward."""
+
+    def scales(self, x: Tensor) -> Tensor:
+        """Scales for x: [terms] or [terms, channels]."""
+        raise NotImplementedError
+
+    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        """Integer units of x as floats [terms, *x.shape]; `scales` spares computing them again."""
+        raise NotImplementedError
+
+    def grid(self, x: Tensor | None = None) -> Grid:
+        """The current grid in plain numbers; x is the weight, for methods whose scale is computed from it."""
+        raise NotImplementedError
+
+    def offset(self, x: Tensor) -> Tensor | None:
+        """Real offset of min-max weights: [] or [channels]."""
+        return None
+
+    def gain(self, x: Tensor, layer: nn.Module) -> Tensor | None:
+        """Factor of the layer's output (XNOR-Net's K); None: no factor."""
+        return None
+
+    # -- what every method has -----------------------------------------------------------------------------------
+
+    @final
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Set the state from data. Weights: from the tensor itself. Activations: once a batch; estimates are averaged.
+
+        Args:
+            x: the tensor to be quantized, floating point, without NaN or infinity.
+
+        Raises:
+            ValueError: for NaN, infinity or an empty tensor.
+        """
+        if x.numel() == 0 or not torch.isfinite(x).all():
+            raise ValueError("is empty" if x.numel() == 0 else "holds NaN or infinity")
+        if self._look_at_sign:
+            negative = all_reduce_mean((x < 0).any().float()).item() > 0
+            if negative and self.signed is False:
+                self._batches = 0  # what was estimated for an unsigned range no longer holds
+            self.signed = negative or bool(self.signed)
+        if self.role == "weight":
+            self._batches = 0
+        self.start(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+        self._batches += 1
+        self.calibrated = True
+
+    def average(self, state: Tensor, estimate: Tensor) -> None:
+        """Fold one batch's estimate into `state`: running mean over batches, mean over processes."""
+        estimate = all_reduce_mean(estimate).to(state)
+        if state.shape != estimate.shape:
+            state.data = estimate.clone()
+        elif self._batches:
+            state.data += (estimate - state.data) / (self._batches + 1)
+        else:
+            state.data.copy_(estimate)
+
+    @final
+    def forward(self, x: Tensor) -> Tensor:
+        """x on the grid, in x's shape and dtype; x itself while the quantizer is switched off."""
+        if not self.enabled:
+            return x
+        self.require()
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        if self.training:
+            with torch.no_grad():
+                self.track(wide)
+        scales = self.scales(wide)
+        y = Scaled.apply(self.units(wide, scales), scales)
+        offset = self.offset(wide)
+        if offset is not None:
+            y = y + along(offset, wide)
+        return y.to(x.dtype)
+
+    @final
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Integer codes of x, int64, same shape."""
+        self.require()
+        grid, units = self.grid(x), self.units(x)
+        if isinstance(grid, Uniform):
+            return (units[0].long() + (2**self.bits - 1)) // 2 if grid.odd else units[0].long() + grid.zero
+        if isinstance(grid, Planes):
+            weights = 2 ** torch.arange(len(units), device=x.device).reshape(-1, *(1,) * x.ndim)
+            return ((units > 0).long() * weights).sum(0)
+        if isinstance(grid, Levels):
+            return torch.searchsorted(torch.tensor(grid.table, device=x.device), units[0].long().contiguous())
+        return units.argmax(0)
+
+    def require(self) -> None:
+        """Raise unless the state is set."""
+        if not self.calibrated:
+            raise NotCalibrated(
+                f"{self.card.name}:{self.bits} ({self.role}) has no scale yet; "
+                "run lowbit.calibrate(model, batches) before the first forward pass"
+            )
+
+    @property
+    def max_unit(self) -> int:
+        """A bound of |unit| that holds whatever the state is; decides where float32 sums stay exact."""
+        return 2 ** (self.bits - 1) if self.role == "weight" else 2**self.bits
+
+    def get_extra_state(self) -> Tensor:
+        """Calibrated or not, signed or not (2: unknown), as a tensor, so that state_dicts hold tensors only."""
+        return torch.tensor([int(self.calibrated), 2 if self.signed is None else int(self.signed)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Undo `get_extra_state`."""
+        self.calibrated = bool(state[0])
+        self.signed = None if state[1] == 2 else bool(state[1])
+
+    def groups(self, x: Tensor) -> Tensor:
+        """x as [groups, elements]: one group for the tensor, or one a channel."""
+        return x.reshape(x.shape[0], -1) if self.channel else x.reshape(1, -1)
+
+    def ungroup(self, per_group: Tensor) -> Tensor:
+        """[groups] -> [channels] or []."""
+        return per_group if self.channel else per_group.reshape(())
+
+    def extra_repr(self) -> str:
+        """Shown by print(model)."""
+        per = "channel" if self.channel else "tensor"
+        return f"{self.card.name}:{self.bits}, {self.role}, one scale a {per}, signed={self.signed}"

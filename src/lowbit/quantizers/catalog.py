@@ -1,0 +1,158 @@
+"""The catalogue: every method by name. To add one, write its file and add its line to `METHODS`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lowbit.errors import unknown
+from lowbit.quantizers.affine import Affine
+from lowbit.quantizers.base import ROLES, Quantizer
+from lowbit.quantizers.bwn import BWN
+from lowbit.quantizers.lsq import LSQ
+from lowbit.quantizers.minmax import MinMax
+from lowbit.quantizers.pact import PACT
+from lowbit.quantizers.sawb import SAWB
+from lowbit.quantizers.sign import Sign
+from lowbit.quantizers.twn import TWN
+
+METHODS: Mapping[str, type[Quantizer]] = {
+    method.card.name: method
+    for method in (
+        Affine,
+        BWN,
+        LSQ,
+        MinMax,
+        PACT,
+        SAWB,
+        Sign,
+        TWN,
+    )
+}
+
+_COMMON = ("bits", "role", "channel", "signed")
+_SPEC = re.compile(r"(?P<name>[^:@]+)(?::(?P<bits>[^@]*))?(?:@(?P<granularity>.*))?")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A method with its bits, granularity and options, as written in ``"lsq:2@channel"`` or a mapping."""
+
+    method: str
+    bits: int
+    channel: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The spec as text, options in brackets."""
+        options = ",".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{self.method}:{self.bits}" + ("@channel" if self.channel else "") + (f"[{options}]" if options else "")
+
+    def build(self, role: str, signed: bool | None = None) -> Quantizer:
+        """A new quantizer; channels apply to weights only."""
+        channel = self.channel and role == "weight"
+        return METHODS[self.method](self.bits, role=role, channel=channel, signed=signed, **self.options)
+
+
+def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
+    """Read a method specification.
+
+    Args:
+        spec: ``"name"``, ``"name:bits"``, ``"name:bits@channel"`` (or ``@tensor``), or a mapping with `method`,
+            `bits`, `granularity` and the method's options.
+
+    Raises:
+        UnknownName: for an unknown method or option, with the nearest known one.
+        ValueError: for bits that are missing or out of range.
+
+    Example:
+        >>> str(parse("lsq:2@channel")), str(parse({"method": "twn", "threshold": "exact"}))
+        ('lsq:2@channel', 'twn:2[threshold=exact]')
+    """
+    if isinstance(spec, Spec):
+        return spec
+    if isinstance(spec, str):
+        match = _SPEC.fullmatch(spec.strip())
+        if match is None:
+            raise ValueError(f"{spec!r} is no method; write name:bits, e.g. 'lsq:2' or 'lsq:2@channel'")
+        name, bits, granularity, options = *match.group("name", "bits", "granularity"), {}
+    elif isinstance(spec, Mapping):
+        options = dict(spec)
+        if "method" not in options:
+            raise ValueError(f"{dict(spec)} names no method; write {{'method': 'lsq', 'bits': 2}}")
+        name, bits, granularity = options.pop("method"), options.pop("bits", None), options.pop("granularity", None)
+        if isinstance(name, str) and ":" in name:
+            inner = parse(name)
+            name, bits = inner.method, inner.bits if bits is None else bits
+    else:
+        raise ValueError(f"{spec!r} is no method; write a text such as 'lsq:2' or a mapping")
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    method = METHODS[name]
+    card = method.card
+    known = [p for p in inspect.signature(method.__init__).parameters if p not in ("self", "common", *_COMMON)]
+    for key in options:
+        if key not in known:
+            raise unknown(f"option of {name}", key, [*known, "method", "bits", "granularity"])
+    if granularity not in (None, "tensor", "channel"):
+        raise unknown("granularity", granularity, ["tensor", "channel"])
+    channel = card.channel if granularity is None else granularity == "channel"
+    return Spec(name, _bits(name, bits), channel, options)
+
+
+def _bits(name: str, bits: Any) -> int:
+    card = METHODS[name].card
+    allowed = f"{card.min_bits}" if card.min_bits == card.max_bits else f"{card.min_bits} to {card.max_bits}"
+    if bits is None and card.min_bits == card.max_bits:
+        return card.min_bits
+    try:
+        value = int(bits)
+    except (TypeError, ValueError):
+        value = -1
+    if isinstance(bits, (bool, float)) or not card.min_bits <= value <= card.max_bits:
+        given = "none were given" if bits is None else f"got {bits!r}"
+        raise ValueError(f"{name} takes {allowed} bits, {given}; write e.g. '{name}:{max(card.min_bits, 2)}'")
+    return value
+
+
+def quantizer(spec: str | Mapping[str, Any], role: str = "weight", signed: bool | None = None) -> Quantizer:
+    """One quantizer alone.
+
+    Args:
+        spec: ``"lsq:2"``, ``"lsq:2@channel"``, or a mapping with options.
+        role: weight, activation, output or gradient.
+        signed: whether activations can be negative; None: `calibrate` looks.
+
+    Returns:
+        A `Quantizer`; call its `calibrate(x)` before its first forward.
+
+    Example:
+        >>> import torch
+        >>> q = quantizer("lsq:2", role="weight"); w = torch.randn(8, 4); q.calibrate(w); len(q(w).unique()) <= 4
+        True
+    """
+    if role not in ROLES:
+        raise unknown("role", role, ROLES)
+    return parse(spec).build(role, signed)
+
+
+def methods() -> list[dict[str, Any]]:
+    """The catalogue as records: name, family, kind (W/A/G/P), bits, grid, learned, paper, equation, options, summary.
+
+    Example:
+        >>> [m["bits"] for m in methods() if m["name"] == "bwn"]
+        ['1']
+    """
+    rows = []
+    for name, method in sorted(METHODS.items()):
+        card = asdict(method.card)
+        low, high = card.pop("min_bits"), card.pop("max_bits")
+        signature = inspect.signature(method.__init__).parameters.values()
+        options = {p.name: p.default for p in signature if p.name not in ("self", "common", *_COMMON)}
+        summary = (inspect.getdoc(method) or "").splitlines()[0]
+        rows.append({**card, "name": name, "bits": f"{low}" if low == high else f"{low}-{high}",
+                     "options": options, "summary": summary})  # fmt: skip
+    return rows

@@ -1,0 +1,119 @@
+"""Straight-through estimators: rounding forward, a surrogate gradient backward.
+
+Every surrogate is an `autograd.Function`, never arithmetic such as `x + (q - x).detach()`, which leaves values
+off the grid and turns infinity into NaN. Gradients here live in the *value* domain: what arrives at an integer
+tensor is dL/dq of the value it stands for, and what leaves is dL/dx. So a slice whose scale is 0 still trains.
+
+NaN stays NaN everywhere, without a data-dependent branch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+def along(scale: Tensor, x: Tensor) -> Tensor:
+    """Reshape a per-channel vector [C] so that it broadcasts over x [C, ...]; scalars stay as they are."""
+    return scale.reshape(-1, *(1,) * (x.ndim - 1)) if scale.ndim else scale
+
+
+def reduce_to(total: Tensor, scale: Tensor) -> Tensor:
+    """Sum a tensor shaped like x down to the shape of its scale: [] or [C]."""
+    return total.reshape(scale.shape[0], -1).sum(1) if scale.ndim else total.sum()
+
+
+class Scaled(Function):
+    """sum_i scales[i] * units[i], added in order; the units receive the gradient of the value itself."""
+
+    @staticmethod
+    def forward(ctx: Any, units: Tensor, scales: Tensor) -> Tensor:  # units [terms, *x], scales [terms] or [terms, C]
+        ctx.save_for_backward(units, scales)
+        total = units[0] * along(scales[0], units[0])
+        for unit, scale in zip(units[1:], scales[1:], strict=True):
+            total = total + unit * along(scale, unit)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        units, scales = ctx.saved_tensors
+        grad_scales = None
+        if ctx.needs_input_grad[1]:
+            grad_scales = torch.stack([reduce_to(grad * u, s) for u, s in zip(units, scales, strict=True)])
+        return grad.expand_as(units), grad_scales
+
+
+class ScaleGradient(Function):
+    """Identity forward; the gradient is multiplied by a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return scale.view_as(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+class Positive(Function):
+    """max(scale, 1e-8) forward, identity backward, so that a scale pushed below zero can come back."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: Tensor) -> Tensor:
+        return scale.clamp_min(1e-8)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+class Replace(Function):
+    """Value of `shown`, gradient to `trained`: exact integers forward, training gradients backward."""
+
+    @staticmethod
+    def forward(ctx: Any, trained: Tensor, shown: Tensor) -> Tensor:
+        return shown.view_as(shown)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+class Masked(Function):
+    """`units` forward; backward passes the gradient where `mask` holds (everywhere if it is None)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, units: Tensor, mask: Tensor | None) -> Tensor:
+        ctx.has_mask = mask is not None
+        if mask is not None:
+            ctx.save_for_backward(mask)
+        return units.view_as(units)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return (grad * ctx.saved_tensors[0] if ctx.has_mask else grad), None, None
+
+
+def straight(x: Tensor, units: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attach a surrogate gradient of 1 (where `mask` holds) from x to integer units of the same shape."""
+    return Masked.apply(x, units, mask)
+
+
+def sign(x: Tensor) -> Tensor:
+    """+1 where x >= 0, -1 where x < 0, NaN where x is NaN."""
+    return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x)).to(x.dtype)
+
+
+def rounded(v: Tensor) -> Tensor:
+    """Round half to even; adding 0.0 turns -0.0 into 0.0, since codes carry no sign of zero."""
+    return torch.round(v).add_(0.0)

@@ -1,0 +1,70 @@
+"""TWN: ternary weights. Li, Zhang, Liu, "Ternary Weight Networks", 2016."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lowbit.grid import Grid, Levels
+from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.ste import along, straight
+
+
+class TWN(Quantizer):
+    """Ternary weights {-b, 0, b} with a threshold D.
+
+    Forward: D = t * mean|w|, S = {|w| > D}, b = mean over S of |w|, q = b * sgn(w) on S, 0 elsewhere (|w| = D gives 0).
+    Option `threshold`: t as a number (0.7; 2/3 is optimal for uniform weights, about 0.75 for normal ones), or
+        "exact": the S of largest (sum over S |w|)^2 / |S|, found by sorting, which minimises the squared error.
+    Gradient: dx = g. Grid: Levels (-1, 0, 1). Learned state: none; b and D follow the weights.
+    Cost: two means a layer; "exact" sorts. Fails: an all-zero tensor gives zeros.
+    Source: Li et al. 2016, Eq. 4-6. Secondary sources put |w| = D on both sides or sum over the complement; here as above.
+
+    Example:
+        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q = TWN(); q.calibrate(w)
+        >>> [round(v, 4) for v in q(w).tolist()]
+        [-0.8, 0.0, 0.0, 0.8, 0.8, 0.0]
+    """
+
+    card: ClassVar[Card] = Card(
+        name="twn", family="ternary", kind="W", min_bits=2, max_bits=2, grid="Levels", paper="Li 2016", equation="4-6"
+    )
+
+    def __init__(self, bits: int = 2, *, threshold: float | str = 0.7, **common: Any) -> None:
+        super().__init__(bits, **common)
+        if threshold != "exact" and not (isinstance(threshold, (int, float)) and 0 <= threshold < 10):
+            raise ValueError(f"twn's threshold is {threshold!r}, allowed are 'exact' or a number from 0 to 10")
+        self.threshold = threshold
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Threshold D and scale b of each group, in x's dtype: [] or [channels]."""
+        size = self.groups(x.detach()).double().abs()
+        if self.threshold == "exact":
+            ranked = size.sort(1, descending=True).values
+            count = torch.arange(1, size.shape[1] + 1, device=x.device)
+            best = (ranked.cumsum(1) ** 2 / count).argmax(1, keepdim=True)
+            # every |w| above the next smaller one belongs to S
+            following = torch.cat([ranked[:, 1:], torch.zeros_like(ranked[:, :1])], 1)
+            limit = following.gather(1, best)
+        else:
+            limit = float(self.threshold) * size.mean(1, keepdim=True)
+        # compare in x's dtype, as `units` does, so that b averages exactly the kept weights
+        limit = limit.to(x.dtype)
+        kept = size > limit
+        b = (size * kept).sum(1) / kept.sum(1).clamp_min(1)
+        return self.ungroup(limit[:, 0]), self.ungroup(b).to(x.dtype)
+
+    def scales(self, x: Tensor) -> Tensor:
+        return self._split(x)[1][None]
+
+    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        limit = along(self._split(x)[0], x)
+        units = torch.where(x > limit, 1.0, torch.where(x < -limit, -1.0, x * 0.0)).to(x.dtype)
+        return straight(x, units + 0.0)[None]
+
+    def grid(self, x: Tensor | None = None) -> Grid:
+        if x is None:
+            raise ValueError("twn computes its scale from the weight: call grid(weight)")
+        return Levels(bits=2, scale=number(self.scales(x)[0]), table=(-1, 0, 1))
