@@ -1,0 +1,1 @@
+"""Training: recipes, optimizers and schedules, the Lightning pieces, checkpoints, and the folder of a run."""
