@@ -155,7 +155,9 @@ class Uniform(Grid):
             object.__setattr__(self, "offset", offset)
             if offset.shape != self.scale.shape:
                 raise ValueError(f"Uniform.offset has shape {offset.shape}, its scale {self.scale.shape}")
-        full_low, full_high = (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
+        full_low, full_high = (
+            (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
+        )
         low = full_low if self.low is None else self.low
         high = full_high if self.high is None else self.high
         if not full_low <= low <= high <= full_high:
@@ -276,7 +278,9 @@ class Codebook(Grid):
         super().__post_init__()
         table = np.asarray(self.table, dtype=np.float32)
         if table.ndim not in (1, 2) or self.bits > 8 or not 1 <= len(table) <= 2**self.bits:
-            raise ValueError(f"Codebook of {self.bits} bits takes 1 to {2 ** min(self.bits, 8)} levels, got {table.shape}")
+            raise ValueError(
+                f"Codebook of {self.bits} bits takes 1 to {2 ** min(self.bits, 8)} levels, got {table.shape}"
+            )
         if not np.isfinite(table).all():
             raise ValueError("Codebook.table must be finite")
         object.__setattr__(self, "table", table)

@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -79,7 +78,9 @@ def integer(op: Op, key: str, low: int, high: int) -> int:
 
 def pair(op: Op, key: str, low: int, high: int) -> tuple[int, int]:
     value = op.attrs.get(key)
-    ok = isinstance(value, (tuple, list)) and len(value) == 2 and all(type(v) is int and low <= v <= high for v in value)
+    ok = (
+        isinstance(value, (tuple, list)) and len(value) == 2 and all(type(v) is int and low <= v <= high for v in value)
+    )
     need(ok, f"{key} is {value!r}, allowed are two integers {low}..{high}")
     return value[0], value[1]  # type: ignore[index]
 
@@ -87,8 +88,10 @@ def pair(op: Op, key: str, low: int, high: int) -> tuple[int, int]:
 def array(op: Op, key: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     value = op.arrays.get(key)
     need(value is not None, f"array {key} is missing")
-    need(value.dtype == dtype and value.shape == shape,  # type: ignore[union-attr]
-         f"array {key} is {value.dtype} {value.shape}, expected {dtype} {shape}")  # type: ignore[union-attr]
+    need(
+        value.dtype == dtype and value.shape == shape,  # type: ignore[union-attr]
+        f"array {key} is {value.dtype} {value.shape}, expected {dtype} {shape}",
+    )  # type: ignore[union-attr]
     need(dtype != "float32" or bool(np.isfinite(value).all()), f"array {key} holds NaN or infinity")  # type: ignore[arg-type]
     return value  # type: ignore[return-value]
 
@@ -115,21 +118,27 @@ def weight_shape(op: Op, rank: int) -> tuple[int, ...]:
     if op.weight is None:
         need(op.kind.startswith("float_"), "weight is missing")
         value = op.arrays.get("weight")
-        need(value is not None and value.dtype == "float32" and value.ndim == rank and value.size > 0,
-             f"needs a float32 weight of rank {rank}")
+        need(
+            value is not None and value.dtype == "float32" and value.ndim == rank and value.size > 0,
+            f"needs a float32 weight of rank {rank}",
+        )
         assert value is not None
         need(bool(np.isfinite(value).all()), "weight holds NaN or infinity")
         return value.shape
     shape, grid = op.weight.shape, op.weight.grid
-    need(len(shape) == rank and all(type(n) is int and 1 <= n <= 2**24 for n in shape),
-         f"weight shape is {shape}, allowed are {rank} positive integers up to 2^24")
+    need(
+        len(shape) == rank and all(type(n) is int and 1 <= n <= 2**24 for n in shape),
+        f"weight shape is {shape}, allowed are {rank} positive integers up to 2^24",
+    )
     need(grid.bits <= 8, f"weights have at most 8 bits, got {grid.bits}")
     need(grid.channels in (None, shape[0]), f"weight grid has {grid.channels} scales for {shape[0]} output channels")
     need(grid.max_unit <= 2**15, f"weight units reach {grid.max_unit}, allowed is 2^15")
     need(op.weight.packed.dtype == np.uint8, "packed weights must be uint8")
-    need(op.weight.packed.size == packed_bytes(math.prod(shape), grid.bits),
-         f"weight of shape {shape} at {grid.bits} bits takes {packed_bytes(math.prod(shape), grid.bits)} bytes, "
-         f"got {op.weight.packed.size}")
+    need(
+        op.weight.packed.size == packed_bytes(math.prod(shape), grid.bits),
+        f"weight of shape {shape} at {grid.bits} bits takes {packed_bytes(math.prod(shape), grid.bits)} bytes, "
+        f"got {op.weight.packed.size}",
+    )
     low, high = grid.code_range
     if high - low + 1 < 2**grid.bits:
         last = largest(op.weight.packed, grid.bits, math.prod(shape)) + low
@@ -186,13 +195,18 @@ def _conv(op: Op, x: Value) -> Value:
     padding, groups = pair(op, "padding", 0, 2**15), integer(op, "groups", 1, channels)
     mode = op.attrs.get("pad_mode")
     need(mode in PAD_MODES, f"pad_mode is {mode!r}, allowed are {', '.join(PAD_MODES)}")
-    need(channels == inner * groups and out % groups == 0,
-         f"{channels} channels and {out} outputs do not fit {groups} groups of {inner}")
+    need(
+        channels == inner * groups and out % groups == 0,
+        f"{channels} channels and {out} outputs do not fit {groups} groups of {inner}",
+    )
     for pad, size in zip(padding, (height, width), strict=True):
         limit = {"reflect": size - 1, "circular": size}.get(str(mode), 2**15)
         need(pad <= limit, f"{mode} padding of {pad} exceeds {limit}")
-    shape = (out, window(height, kh, stride[0], padding[0], dilation[0]),
-             window(width, kw, stride[1], padding[1], dilation[1]))
+    shape = (
+        out,
+        window(height, kh, stride[0], padding[0], dilation[0]),
+        window(width, kw, stride[1], padding[1], dilation[1]),
+    )
     return accumulate(x, op, shape, inner * kh * kw)
 
 
@@ -227,8 +241,10 @@ def _threshold(op: Op, x: Value) -> Value:
     assert t is not None
     need(t.shape[0] in (1, x.shape[0]), f"thresholds are for {t.shape[0]} channels, not 1 or {x.shape[0]}")
     dtype = "int32" if x.kind == "acc" else "float32"
-    need(t.dtype == dtype and t.shape[1] == high - low,
-         f"thresholds are {t.dtype} {t.shape}, expected {dtype} [{t.shape[0]}, {high - low}]")
+    need(
+        t.dtype == dtype and t.shape[1] == high - low,
+        f"thresholds are {t.dtype} {t.shape}, expected {dtype} [{t.shape[0]}, {high - low}]",
+    )
     need(not (dtype == "float32" and np.isnan(t).any()), "thresholds hold NaN")
     falling = array(op, "descending", "uint8", (t.shape[0],)).astype(bool)
     need(int(op.arrays["descending"].max()) <= 1, "descending must be 0 or 1")
@@ -293,8 +309,11 @@ def _pool(op: Op, x: Value) -> Value:
     else:
         integer(op, "count_pad", 0, 1)
         integer(op, "divisor", 0, 2**24)
-    shape = (channels, window(height, kernel[0], stride[0], padding[0], dilation[0], ceil),
-             window(width, kernel[1], stride[1], padding[1], dilation[1], ceil))
+    shape = (
+        channels,
+        window(height, kernel[0], stride[0], padding[0], dilation[0], ceil),
+        window(width, kernel[1], stride[1], padding[1], dilation[1], ceil),
+    )
     return Value("float", shape) if op.kind == "avg_pool" else Value(x.kind, shape, x.grid)
 
 
@@ -334,6 +353,21 @@ RULES: Mapping[str, tuple[Callable[..., Value], int, frozenset[str], frozenset[s
 }
 
 
+def apply(op: Op, values: Mapping[str, Value], index: int | None = None) -> Value:
+    """Type of an operation's output, given the types of the values before it.
+
+    Raises:
+        InvalidProgram: if it breaks a rule.
+    """
+    try:
+        value = _apply(op, values)
+        need(value.size <= MAX_ELEMENTS, f"writes {value.size} elements, allowed are {MAX_ELEMENTS}")
+        return value
+    except _Fault as fault:
+        where = "" if index is None else f"operation {index} ({op.kind} {op.name}): "
+        raise InvalidProgram(f"{where}{fault}") from None
+
+
 def _apply(op: Op, values: Mapping[str, Value]) -> Value:
     need(op.kind in RULES, f"no such operation; known are {', '.join(RULES)}")
     rule, arity, attrs, arrays = RULES[op.kind]
@@ -362,12 +396,7 @@ def infer(program: Program) -> dict[str, Value]:
         raise InvalidProgram(f"input dtype is {program.input_dtype!r}, allowed are float32 and uint8")
     values = {"input": Value("float" if program.input_dtype == "float32" else "bytes", tuple(shape))}
     for index, op in enumerate(program.ops):
-        try:
-            value = _apply(op, values)
-            need(value.size <= MAX_ELEMENTS, f"writes {value.size} elements, allowed are {MAX_ELEMENTS}")
-        except _Fault as fault:
-            raise InvalidProgram(f"operation {index} ({op.kind} {op.name}): {fault}") from None
-        values[op.output] = value
+        values[op.output] = apply(op, values, index)
     if program.output not in values or values[program.output].kind != "float":
         raise InvalidProgram(f"output {program.output!r} is not a float value of the program")
     return values

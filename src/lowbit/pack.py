@@ -43,7 +43,9 @@ def pack(codes: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     parts = []
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK].astype("<u2").view(np.uint8).reshape(-1, 2)
-        parts.append(np.packbits(np.unpackbits(block, axis=1, bitorder="little")[:, :bits].reshape(-1), bitorder="little"))
+        parts.append(
+            np.packbits(np.unpackbits(block, axis=1, bitorder="little")[:, :bits].reshape(-1), bitorder="little")
+        )
     return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 
 

@@ -104,9 +104,7 @@ class AvgPool2d(_Pool):
     def exactly(self, x: Tensor, scale: Tensor | None) -> Tensor:
         """Tap by tap in row-major order; taps outside the input add 0.0, which changes no sum."""
         size = x.shape[2:]
-        oh, ow = (
-            window(size[i], self.kernel[i], self.stride[i], self.padding[i], 1, self.ceil) for i in (0, 1)
-        )
+        oh, ow = (window(size[i], self.kernel[i], self.stride[i], self.padding[i], 1, self.ceil) for i in (0, 1))
         extra = [max(0, (n - 1) * s + k - size[i] - p) for i, (n, s, k, p) in
                  enumerate(zip((oh, ow), self.stride, self.kernel, self.padding, strict=True))]  # fmt: skip
         padded = F.pad(x, (self.padding[1], extra[1], self.padding[0], extra[0]))

@@ -26,7 +26,9 @@ class Affine(Quantizer):
         back to reals; both are here. Rounding is half to even.
 
     Example:
-        >>> x = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q = Affine(8, role="activation"); q.calibrate(x)
+        >>> x = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = Affine(8, role="activation")
+        ... q.calibrate(x)
         >>> q.encode(x).tolist()
         [0, 94, 147, 201, 255, 107]
     """

@@ -94,9 +94,7 @@ class Quantizer(nn.Module):
 
     card: ClassVar[Card]
 
-    def __init__(
-        self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None
-    ) -> None:
+    def __init__(self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None) -> None:
         super().__init__()
         if role not in ROLES or role[0].upper() not in self.card.kind.replace("A", "AO"):
             raise ValueError(f"{self.card.name} quantizes {self.card.kind}, not role {role!r}")

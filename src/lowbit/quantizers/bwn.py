@@ -82,5 +82,3 @@ class BWN(Quantizer):
         if x is None:
             raise ValueError("bwn computes its scale from the weight: call grid(weight)")
         return Planes(bits=1, scales=number(self.scales(x)))
-
-

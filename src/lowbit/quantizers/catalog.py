@@ -131,7 +131,10 @@ def quantizer(spec: str | Mapping[str, Any], role: str = "weight", signed: bool 
 
     Example:
         >>> import torch
-        >>> q = quantizer("lsq:2", role="weight"); w = torch.randn(8, 4); q.calibrate(w); len(q(w).unique()) <= 4
+        >>> q = quantizer("lsq:2", role="weight")
+        ... w = torch.randn(8, 4)
+        ... q.calibrate(w)
+        ... len(q(w).unique()) <= 4
         True
     """
     if role not in ROLES:

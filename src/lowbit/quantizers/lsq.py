@@ -47,7 +47,9 @@ class LSQ(Quantizer):
 
     Example:
         >>> q = LSQ(2)
-        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q.calibrate(w); float(q.scale.detach())
+        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q.calibrate(w)
+        ... float(q.scale.detach())
         1.0
     """
 

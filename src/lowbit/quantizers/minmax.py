@@ -26,14 +26,14 @@ class MinMax(Quantizer):
     Source: DQA Eq. 9-10. Its Eq. 13 leaves the offset out of the rounding, which contradicts Eq. 9; Eq. 9 is used.
 
     Example:
-        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q = MinMax(2); q.calibrate(w)
+        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = MinMax(2)
+        ... q.calibrate(w)
         >>> [round(v, 4) for v in q(w).tolist()]
         [-1.0, -0.3667, 0.2667, 0.2667, 0.9, -0.3667]
     """
 
-    card: ClassVar[Card] = Card(
-        name="minmax", family="range", kind="WA", min_bits=1, paper="DQA", equation="9-10"
-    )
+    card: ClassVar[Card] = Card(name="minmax", family="range", kind="WA", min_bits=1, paper="DQA", equation="9-10")
 
     def __init__(self, bits: int, **common: Any) -> None:
         super().__init__(bits, **common)

@@ -46,7 +46,8 @@ class PACT(Quantizer):
     Source: Choi et al. 2018, Eq. 1-3. Surveys list PACT for weights and gradients too; the paper defines activations.
 
     Example:
-        >>> q = PACT(2, role="activation", signed=False, init=1.0); q.calibrate(torch.ones(1))
+        >>> q = PACT(2, role="activation", signed=False, init=1.0)
+        ... q.calibrate(torch.ones(1))
         >>> q(torch.tensor([-0.5, 0.2, 0.6, 1.4])).tolist()
         [0.0, 0.3333333432674408, 0.6666666865348816, 1.0]
     """

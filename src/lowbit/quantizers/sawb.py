@@ -29,7 +29,9 @@ class SAWB(Quantizer):
     Source: Choi et al. 2019, Eq. 5; DQA Eq. 11-12 define the minimiser itself.
 
     Example:
-        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q = SAWB(2); q.calibrate(w)
+        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = SAWB(2)
+        ... q.calibrate(w)
         >>> round(float(q.alpha), 5)
         0.92727
     """

@@ -23,7 +23,8 @@ class Sign(Quantizer):
     Source: Courbariaux et al. 2016, Eq. 1 and 4. sgn(0) = +1.
 
     Example:
-        >>> q = Sign(role="activation"); q.calibrate(torch.zeros(1))
+        >>> q = Sign(role="activation")
+        ... q.calibrate(torch.zeros(1))
         >>> q(torch.tensor([-2.0, -0.5, 0.0, 0.5])).tolist()
         [-1.0, -1.0, 1.0, 1.0]
     """

@@ -80,7 +80,7 @@ class Replace(Function):
 
     @staticmethod
     def forward(ctx: Any, trained: Tensor, shown: Tensor) -> Tensor:
-        return shown.view_as(shown)
+        return shown.clone()  # not a view: an in-place ReLU may follow
 
     @staticmethod
     @once_differentiable

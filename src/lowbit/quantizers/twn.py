@@ -23,7 +23,9 @@ class TWN(Quantizer):
     Source: Li et al. 2016, Eq. 4-6. Secondary sources put |w| = D on both sides or sum over the complement; here as above.
 
     Example:
-        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2]); q = TWN(); q.calibrate(w)
+        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = TWN()
+        ... q.calibrate(w)
         >>> [round(v, 4) for v in q(w).tolist()]
         [-0.8, 0.0, 0.0, 0.8, 0.8, 0.0]
     """

@@ -1,0 +1,129 @@
+"""`lowbit.convert`: a trained model becomes a torch-free integer program, without changing one answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from lowbit.emit import Emitter, Unsupported
+from lowbit.errors import ConversionError, InvalidInput
+from lowbit.program import Program
+from lowbit.rewrite import simplify
+from lowbit.runtime import reference
+from lowbit.trace import trace
+
+_QUERIES = ("size", "dim", "numel", "getattr", "getitem")
+
+
+@torch.no_grad()
+def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> Program:
+    """Convert a prepared, calibrated (and normally trained) model.
+
+    The program is checked before it is returned: the reference interpreter must reproduce the eval model's output on
+    `example` bit for bit.
+
+    Args:
+        model: from `lowbit.prepare`; left as it is, also its mode.
+        example: float32 [batch, features] or [batch, channels, height, width]; fixes the input shape.
+        allow_inexact: accept layers with a float operand; the program's summary then says "inexact".
+
+    Returns:
+        A `Program`; `program.save("net.lowbit")` writes it.
+
+    Raises:
+        ConversionError: listing every module without an integer form, why, and what would work.
+        InvalidInput: for an example of a wrong shape or dtype, or with NaN.
+
+    Example:
+        >>> import lowbit, torch
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> x = torch.randn(16, 4)
+        >>> program = lowbit.convert(lowbit.prepare(net, example=x), x)
+        >>> bool((torch.from_numpy(lowbit.runtime.reference.run(program, x.numpy())) == net.eval()(x)).all())
+        True
+    """
+    if (
+        not isinstance(example, Tensor)
+        or example.dtype != torch.float32
+        or example.ndim not in (2, 4)
+        or not len(example)
+    ):
+        given = f"{example.dtype} {list(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
+        raise InvalidInput(
+            f"the example is {given}, allowed is a float32 tensor [batch, features] or [batch, channels, height, width]"
+        )
+    if not torch.isfinite(example).all():
+        raise InvalidInput("the example holds NaN or infinity; give a batch of real data")
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        program = _program(model, tuple(example.shape[1:]), allow_inexact)
+        _check(program, model, example)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return program
+
+
+def _program(model: nn.Module, shape: tuple[int, ...], allow_inexact: bool) -> Program:
+    graph, _, reason = trace(model)
+    if graph is None:
+        raise ConversionError(
+            f"convert cannot follow the model's forward ({reason}); torch.fx needs a forward of one input "
+            "without branches on data"
+        )
+    emitter = Emitter(dict(model.named_modules(remove_duplicate=False)), shape, allow_inexact)
+    problems, output = [], None
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            emitter.names[node] = "input"
+        elif node.op == "output":
+            output = node.args[0]
+        elif not _only_queried(node):
+            try:
+                emitter.add(node)
+            except Unsupported as fault:
+                if str(fault):
+                    name = str(node.target) if node.op in ("call_module", "get_attr") else node.name
+                    problems.append(f"{name}: {fault}")
+    if problems:
+        listed = "\n".join(f"  - {p}" for p in problems)
+        raise ConversionError(f"convert cannot express {len(problems)} part(s) of the model as integers:\n{listed}")
+    if not isinstance(output, fx.Node):
+        raise ConversionError(f"the model returns {type(output).__name__}; programs have one tensor as output")
+    source = {"model": type(model).__name__, "torch": torch.__version__}
+    program = Program(ops=tuple(emitter.ops), input_shape=shape, output=emitter.names[output], source=source)
+    return simplify(_without_unread(program))
+
+
+def _only_queried(node: fx.Node) -> bool:
+    """Whether a node merely asks for a shape, as in x.view(x.size(0), -1)."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return node.op in ("call_method", "call_function") and name in _QUERIES
+
+
+def _without_unread(program: Program) -> Program:
+    """Drop operations whose output nobody reads."""
+    needed, kept = {program.output}, []
+    for op in reversed(program.ops):
+        if op.output in needed:
+            kept.append(op)
+            needed.update(op.inputs)
+    return replace(program, ops=tuple(reversed(kept)))
+
+
+def _check(program: Program, model: nn.Module, example: Tensor) -> None:
+    """Compare the program with the model it came from, bit for bit, on the first rows of the example."""
+    device = next((p.device for p in model.parameters()), example.device)
+    x = example[:4]
+    expected = model(x.to(device)).cpu().numpy()
+    got = reference.run(program, x.cpu().numpy())
+    if program.exact and not np.array_equal(expected, got):
+        share = float((expected != got).mean())
+        raise ConversionError(
+            f"the converted program disagrees with the model on {share:.1%} of the outputs for the example; this is a "
+            "bug in lowbit or a module whose eval is not reproducible; please report the model"
+        )

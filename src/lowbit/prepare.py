@@ -1,0 +1,215 @@
+"""`lowbit.prepare`: quantizers into a float model, in place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lowbit.layers import Add, AvgPool2d, Concat, Mean, QuantConv2d, QuantLinear, WeightLayer, batchnorm
+from lowbit.quantizers.base import Quantizer
+from lowbit.quantizers.catalog import Spec
+from lowbit.route import route
+from lowbit.rules import Choice, Method, choose, spec
+from lowbit.trace import is_any, nonnegative, source, trace
+
+
+def prepare(
+    model: nn.Module,
+    weight: Method = "lsq:2",
+    activation: Method = "lsq:2",
+    output: Method = None,
+    gradient: Method = None,
+    add: Method = None,
+    first: Method = "affine:8",
+    last: Method = "affine:8",
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    example: Tensor | None = None,
+) -> nn.Module:
+    """Swap the model's layers for quantized ones that share its Parameters, in place.
+
+    Conv2d, Linear, BatchNorm and average pooling become thin layers of `lowbit.layers` at the same paths, so a float
+    checkpoint loads with only quantizer keys missing. Readers of one tensor share one activation quantizer. Weights are
+    calibrated at once; activations by `lowbit.calibrate`. A model that torch.fx cannot trace is prepared module by
+    module; `lowbit.summary` then says so.
+
+    Args:
+        model: any nn.Module; a container, since its layers are replaced.
+        weight, activation, output, gradient: methods such as ``"lsq:2"``, ``"lsq:2@channel"`` or a mapping with
+            options; None leaves floats. `output` quantizes W x + b before the activation function.
+        add: method for the inputs of residual additions and concatenations; None keeps them in float32.
+        first, last: method for weight and activation of the first and last weight layer, None, or "same".
+        rules: ordered mappings ``{"match": "layer1.*", "weight": "lsq:4", ...}``; the first match wins.
+        example: one input batch; with it, activations are calibrated on it as well.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        UnknownName: for an unknown method, option or key, or a rule that matches nothing.
+        ValueError: for bits that a method cannot have, or a model that is itself one layer.
+
+    Example:
+        >>> import lowbit
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
+        >>> type(lowbit.prepare(net, weight="lsq:2", activation="lsq:2")[0]).__name__
+        'QuantConv2d'
+    """
+    default = {"weight": weight, "activation": activation, "output": output, "gradient": gradient}
+    if any(isinstance(m, (WeightLayer, Quantizer)) for m in model.modules()):
+        raise ValueError("this model is prepared already; prepare a fresh copy of the float model")
+    layers = [name for name, m in model.named_modules() if type(m) in (nn.Conv2d, nn.Linear)]
+    if "" in layers or not layers:
+        what = (
+            "the model is itself one layer; wrap it in nn.Sequential" if layers else "the model has no Conv2d or Linear"
+        )
+        raise ValueError(f"{what}, then prepare it")
+    graph, tracer, reason = trace(model)
+    order = _execution_order(graph, layers)
+    choices = choose(order, default, first, last, rules)  # every error of the arguments comes before any change
+    for choice in choices.values():
+        _try(choice)
+    shared = spec(add)
+    if graph is not None:
+        for module, calls in tracer.calls.items():
+            route(module, calls)
+    _swap(model)
+    if graph is not None:
+        graph, _, reason = trace(model)
+    _attach(model, graph, choices)
+    _share_additions(model, shared)
+    if graph is not None:
+        _drop_relus(model, graph)
+    model.lowbit_trace_error = reason  # type: ignore[assignment]
+    if example is not None:
+        from lowbit.calibrate import calibrate
+
+        calibrate(model, [example])
+    return model
+
+
+def _execution_order(graph: fx.Graph | None, layers: list[str]) -> list[str]:
+    """Layer paths in the order of their first call; of definition where there is no graph. Unused ones come last."""
+    called = [] if graph is None else [str(n.target) for n in graph.nodes if n.op == "call_module"]
+    used = list(dict.fromkeys(name for name in called if name in layers))
+    return used + [name for name in layers if name not in used] if graph is None or used else layers
+
+
+def _try(choice: Choice) -> None:
+    """Build each quantizer once, so that illegal bits are reported before the model is touched."""
+    for role in ("weight", "activation", "output", "gradient"):
+        chosen: Spec | None = getattr(choice, role)
+        if chosen is not None:
+            chosen.build(role)
+
+
+def _swap(model: nn.Module) -> None:
+    """Replace BatchNorm and average pooling modules by their exact counterparts."""
+    made: dict[nn.Module, nn.Module] = {}
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if child not in made:
+                if type(child) in (nn.BatchNorm2d, nn.BatchNorm1d):
+                    made[child] = batchnorm.replace(child)  # type: ignore[arg-type]
+                elif type(child) is nn.AdaptiveAvgPool2d and child.output_size in (1, (1, 1)):
+                    made[child] = Mean(keep=True).train(child.training)
+                elif type(child) is nn.AvgPool2d:
+                    made[child] = AvgPool2d(
+                        child.kernel_size, child.stride, child.padding, child.ceil_mode, child.count_include_pad,
+                        child.divisor_override,
+                    ).train(child.training)  # fmt: skip
+            if child in made:
+                setattr(parent, name, made[child])
+
+
+def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choice]) -> None:
+    """Replace the weight layers; one activation quantizer for all readers of one tensor with one method."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    feeds: dict[str, Any] = {}
+    for node in graph.nodes if graph is not None else ():
+        if node.op == "call_module" and str(node.target) in choices and node.args:
+            feeds.setdefault(str(node.target), source(node.args[0], modules))
+    shared: dict[tuple[Any, str], Quantizer] = {}
+    made: dict[nn.Module, nn.Module] = {}
+    for name, choice in choices.items():
+        old = modules[name]
+        if old not in made:
+            feed = feeds.get(name)
+            weight = None if choice.weight is None else choice.weight.build("weight")
+            inputs = None
+            if choice.activation is not None:
+                key = (feed if feed is not None else name, str(choice.activation))
+                if key not in shared:
+                    signed = False if feed is not None and nonnegative(feed, modules) else None
+                    shared[key] = choice.activation.build("activation", signed)
+                inputs = shared[key]
+            output = None if choice.output is None else choice.output.build("output")
+            replace = QuantConv2d.replace if isinstance(old, nn.Conv2d) else QuantLinear.replace
+            made[old] = replace(old, weight, inputs, output)  # type: ignore[arg-type]
+            if weight is not None:
+                weight.to(old.weight.device)  # type: ignore[arg-type]
+                _calibrate_weight(name, weight, old.weight)  # type: ignore[arg-type]
+            for q in (inputs, output):
+                if q is not None:
+                    q.to(old.weight.device)  # type: ignore[arg-type]
+                    if not q.state_dict().keys() - {"_extra_state"}:
+                        q.calibrated = True  # nothing to measure
+        parent, _, leaf = name.rpartition(".")
+        setattr(modules[parent], leaf, made[old])
+
+
+def _calibrate_weight(name: str, quantizer: Quantizer, weight: Tensor) -> None:
+    try:
+        quantizer.calibrate(weight)
+    except ValueError as error:
+        raise ValueError(f"{name}: the weight {error}") from error
+
+
+def _share_additions(model: nn.Module, method: Spec | None) -> None:
+    """Give every addition and concatenation a quantizer of its own, shared by its inputs."""
+    if method is None:
+        return
+    for module in model.modules():
+        if isinstance(module, (Add, Concat)) and module.input_quantizer is None:
+            module.input_quantizer = method.build("activation")
+
+
+def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
+    """A sign behind a ReLU is constant: remove a ReLU whose only readers are signs, warn about the others."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+
+    def readers(node: fx.Node) -> list[fx.Node]:
+        found = []
+        for user in node.users:
+            through = is_any(
+                user, modules, (nn.Identity, nn.Dropout, nn.Flatten, nn.MaxPool2d, torch.flatten, "flatten")
+            )
+            found += readers(user) if through else [user]
+        return found
+
+    def is_sign(node: fx.Node) -> bool:
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        q = getattr(layer, "input_quantizer", None)
+        return q is not None and q.card.name == "sign"
+
+    calls: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        if node.op == "call_module" and is_any(node, modules, (nn.ReLU,)):
+            calls.setdefault(str(node.target), []).append(node)
+    for name, nodes in calls.items():
+        if all(readers(n) and all(is_sign(r) for r in readers(n)) for n in nodes):
+            parent, _, leaf = name.rpartition(".")
+            setattr(modules[parent], leaf, nn.Identity())
+            model.lowbit_removed = [*getattr(model, "lowbit_removed", []), name]  # type: ignore[assignment]
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for node in graph.nodes:
+        if is_sign(node) and nonnegative(node.args[0], modules):
+            warnings.warn(
+                f"{node.target}: its input is never negative, so its sign is always +1; take the ReLU away "
+                "in front of it, or use another activation method",
+                stacklevel=3,
+            )
