@@ -247,9 +247,9 @@ def _flatten(e: Emitter, node: fx.Node, name: str) -> str:
         whole = (m.start_dim, m.end_dim) == (1, -1)
     elif node.target in ("view", "reshape", torch.reshape):
         shape = node.args[1:] if not isinstance(node.args[1], (tuple, list)) else node.args[1]
-        whole = len(shape) == 2 and shape[1] in (-1, size)  # type: ignore[arg-type]
+        whole = bool(len(shape) == 2 and shape[1] in (-1, size))
     else:
-        axes = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
+        axes: dict[str, Any] = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
         whole = axes.get("start_dim", 0) == 1 and axes.get("end_dim", -1) == -1
     if not whole:
         raise Unsupported("reshapes other than [batch, ...] to [batch, features]; use torch.flatten(x, 1)")

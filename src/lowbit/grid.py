@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -241,7 +242,7 @@ class Levels(Grid):
         object.__setattr__(self, "table", table)
         if not 2 <= len(table) <= min(256, 2**self.bits):
             raise ValueError(f"Levels of {self.bits} bits take 2 to {min(256, 2**self.bits)} entries, got {len(table)}")
-        if any(a >= b for a, b in zip(table, table[1:], strict=False)) or max(map(abs, table)) > 2**15:
+        if any(a >= b for a, b in pairwise(table)) or max(map(abs, table)) > 2**15:
             raise ValueError(f"Levels.table must ascend without repeats within +-2^15, got {table}")
 
     @property

@@ -66,17 +66,20 @@ class _Fault(Exception):
 
 
 def need(condition: bool, message: str) -> None:
+    """Raise unless a rule holds."""
     if not condition:
         raise _Fault(message)
 
 
 def integer(op: Op, key: str, low: int, high: int) -> int:
+    """An integer attribute within limits."""
     value = op.attrs.get(key)
     need(type(value) is int and low <= value <= high, f"{key} is {value!r}, allowed is an integer {low}..{high}")
     return value  # type: ignore[return-value]
 
 
 def pair(op: Op, key: str, low: int, high: int) -> tuple[int, int]:
+    """A pair of integers within limits."""
     value = op.attrs.get(key)
     ok = (
         isinstance(value, (tuple, list)) and len(value) == 2 and all(type(v) is int and low <= v <= high for v in value)
@@ -86,22 +89,26 @@ def pair(op: Op, key: str, low: int, high: int) -> tuple[int, int]:
 
 
 def array(op: Op, key: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of this type and shape, finite if float."""
     value = op.arrays.get(key)
-    need(value is not None, f"array {key} is missing")
+    if value is None:
+        raise _Fault(f"array {key} is missing")
     need(
-        value.dtype == dtype and value.shape == shape,  # type: ignore[union-attr]
+        value.dtype == dtype and value.shape == shape,
         f"array {key} is {value.dtype} {value.shape}, expected {dtype} {shape}",
-    )  # type: ignore[union-attr]
-    need(dtype != "float32" or bool(np.isfinite(value).all()), f"array {key} holds NaN or infinity")  # type: ignore[arg-type]
-    return value  # type: ignore[return-value]
+    )
+    need(dtype != "float32" or bool(np.isfinite(value).all()), f"array {key} holds NaN or infinity")
+    return value
 
 
 def image(value: Value) -> tuple[int, int, int]:
+    """Shape of a value that must be an image."""
     need(len(value.shape) == 3, f"needs [channels, height, width], got {value.shape}")
     return value.shape  # type: ignore[return-value]
 
 
 def activation_grid(grid: Grid | None) -> Grid:
+    """A grid that activations may have."""
     need(grid is not None, "grid of the output is missing")
     assert grid is not None
     need(grid.bits <= 8, f"activations have at most 8 bits, got {grid.bits}")
@@ -147,6 +154,7 @@ def weight_shape(op: Op, rank: int) -> tuple[int, ...]:
 
 
 def accumulate(x: Value, op: Op, shape: tuple[int, ...], fan_in: int) -> Value:
+    """Type of a layer's output, after checking that its accumulators fit an int32."""
     if op.kind.startswith("float_"):
         if "bias" in op.arrays:
             array(op, "bias", "float32", (shape[0],))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from lowbit.infer import LAYERS, Value, infer
 from lowbit.program import Op, Program
@@ -52,7 +53,7 @@ def summary(program: Program) -> Table:
         A `Table`; totals hold parameters, MACs, bit operations, bytes of all tensors, peak activation bytes, exact.
     """
     types = infer(program)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for op in program.ops:
         if op.kind not in LAYERS:
             continue

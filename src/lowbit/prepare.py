@@ -149,13 +149,13 @@ def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choi
                 inputs = shared[key]
             output = None if choice.output is None else choice.output.build("output")
             replace = QuantConv2d.replace if isinstance(old, nn.Conv2d) else QuantLinear.replace
-            made[old] = replace(old, weight, inputs, output)  # type: ignore[arg-type]
+            made[old] = replace(old, weight, inputs, output)
             if weight is not None:
-                weight.to(old.weight.device)  # type: ignore[arg-type]
-                _calibrate_weight(name, weight, old.weight)  # type: ignore[arg-type]
+                weight.to(old.weight.device)
+                _calibrate_weight(name, weight, old.weight)
             for q in (inputs, output):
                 if q is not None:
-                    q.to(old.weight.device)  # type: ignore[arg-type]
+                    q.to(old.weight.device)
                     if not q.state_dict().keys() - {"_extra_state"}:
                         q.calibrated = True  # nothing to measure
         parent, _, leaf = name.rpartition(".")

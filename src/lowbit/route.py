@@ -149,5 +149,5 @@ def route(module: nn.Module, calls: list[tuple[tuple[Any, ...], dict[str, Any]]]
         for name, layer in layers.items():
             module.add_module(name, layer.train(module.training))
         code = graph.python_code("self")
-        module.forward = RoutedForward(module, code.src, dict(code.globals))  # type: ignore[assignment,method-assign]
+        module.forward = RoutedForward(module, code.src, dict(code.globals))
     return layers

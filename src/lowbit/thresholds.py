@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,13 +77,13 @@ def _threshold(chain: Sequence[Op], start: Value, types: Mapping[str, Value], la
     if start.kind == "acc":
         assert layer is not None
         bound = _bound(layer, start)
-        thresholds, falling = _bisect(lambda k: codes(k.astype(np.int32)), bound, channels, low, high)
-        thresholds = thresholds.astype(np.int32)
+        steps, falling = _bisect(lambda k: codes(k.astype(np.int32)), bound, channels, low, high)
+        thresholds: NDArray[Any] = steps.astype(np.int32)
     else:
         keys, falling = _bisect(lambda k: codes(_float(k)), np.full(channels, 0x7F800000), channels, low, high)
         # a step that is never taken has a key beyond infinity
         thresholds = _float(np.clip(keys, -0x7F800000, 0x7F800000))
-    arrays = {"thresholds": thresholds, "descending": falling.astype(np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {"thresholds": thresholds, "descending": falling.astype(np.uint8)}
     return replace(last, kind="threshold", inputs=chain[0].inputs, arrays=arrays, attrs={})
 
 

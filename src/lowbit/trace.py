@@ -107,7 +107,7 @@ def nonnegative(node: Any, modules: dict[str, nn.Module]) -> bool:
     if is_any(node, modules, _NONNEGATIVE):
         return True
     if is_any(node, modules, (nn.Hardtanh,)):
-        return modules[str(node.target)].min_val >= 0  # type: ignore[operator]
+        return bool(modules[str(node.target)].min_val >= 0)  # type: ignore[operator]
     if is_any(node, modules, (*ADDITIONS, *CONCATENATIONS, Add, Concat)):
         joined = node.args[0] if is_any(node, modules, CONCATENATIONS) else node.args
         return isinstance(joined, (list, tuple)) and all(nonnegative(a, modules) for a in joined)

@@ -36,21 +36,21 @@ class _Exact:
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x [batch, channels, ...]."""
         if self.training or self.running_mean is None:
-            return super().forward(x)  # type: ignore[misc,no-any-return]
+            return super().forward(x)  # type: ignore[misc]
         with torch.no_grad():
             a, b = (t.reshape(-1, *(1,) * (x.ndim - 2)) for t in self.coefficients())
             y = x * a
             y = y + b
         if torch.is_grad_enabled() and (x.requires_grad or (self.weight is not None and self.weight.requires_grad)):
-            return Replace.apply(super().forward(x), y)  # type: ignore[misc,no-any-return]
+            return Replace.apply(super().forward(x), y)  # type: ignore[misc]
         return y
 
 
-class QuantBatchNorm2d(_Exact, nn.BatchNorm2d):
+class QuantBatchNorm2d(_Exact, nn.BatchNorm2d):  # type: ignore[misc]
     """BatchNorm2d that shares Parameters and buffers of the one it replaces."""
 
 
-class QuantBatchNorm1d(_Exact, nn.BatchNorm1d):
+class QuantBatchNorm1d(_Exact, nn.BatchNorm1d):  # type: ignore[misc]
     """BatchNorm1d that shares Parameters and buffers of the one it replaces."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,10 +27,9 @@ class QuantConv2d(WeightLayer, nn.Conv2d):
         output: Quantizer | None = None,
     ) -> QuantConv2d:
         """Build from a float convolution; None leaves that operand float."""
-        layer = cls(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
-            conv.groups, conv.bias is not None, conv.padding_mode, device="meta",
-        )  # type: ignore[arg-type]  # fmt: skip
+        keys = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+        geometry: dict[str, Any] = {key: getattr(conv, key) for key in keys}
+        layer = cls(conv.in_channels, conv.out_channels, bias=conv.bias is not None, device="meta", **geometry)
         adopt(layer, conv, ("weight", "bias"))
         layer.attach(weight, activation, output)
         return layer
@@ -41,8 +42,8 @@ class QuantConv2d(WeightLayer, nn.Conv2d):
             totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             (top, bottom), (left, right) = ((t // 2, t - t // 2) for t in totals)
             return left, right, top, bottom
-        (top, left) = self.padding  # type: ignore[misc]
-        return int(left), int(left), int(top), int(top)
+        top, left = int(self.padding[0]), int(self.padding[1])
+        return left, left, top, top
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Plain convolution with this layer's geometry."""
@@ -51,4 +52,4 @@ class QuantConv2d(WeightLayer, nn.Conv2d):
         if self.padding_mode != "zeros" or left != right or top != bottom:
             x = F.pad(x, (left, right, top, bottom), "constant" if self.padding_mode == "zeros" else self.padding_mode)
             padding = (0, 0)
-        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)

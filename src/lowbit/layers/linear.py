@@ -9,7 +9,7 @@ from lowbit.layers.base import WeightLayer, adopt
 from lowbit.quantizers.base import Quantizer
 
 
-class QuantLinear(WeightLayer, nn.Linear):
+class QuantLinear(WeightLayer, nn.Linear):  # type: ignore[misc]  # torch annotates bias differently
     """A Linear that shares the Parameters of the one it replaces. Input float [..., in], output [..., out]."""
 
     @classmethod
