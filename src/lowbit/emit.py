@@ -12,7 +12,17 @@ from torch import Tensor, fx, nn
 
 from lowbit.errors import InvalidProgram
 from lowbit.infer import Value, apply
-from lowbit.layers import Add, AvgPool2d, Concat, Mean, QuantBatchNorm1d, QuantBatchNorm2d, QuantConv2d, WeightLayer
+from lowbit.layers import (
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    Concat,
+    Mean,
+    QuantBatchNorm1d,
+    QuantBatchNorm2d,
+    QuantConv2d,
+    WeightLayer,
+)
 from lowbit.layers.pool import pair
 from lowbit.program import Op, Weight
 from lowbit.quantizers.base import Quantizer
@@ -76,7 +86,8 @@ class Emitter:
             if is_any(node, self.modules, kinds):
                 self.names[node] = emit(self, node, name)
                 return
-        what = type(self.modules[name]).__name__ if node.op == "call_module" else f"{node.target}"
+        what = node.target if node.op != "call_module" else type(self.modules[name])
+        what = what if isinstance(what, str) else what.__name__
         raise Unsupported(f"{what} has no integer form; {_ADVICE.get(what, 'use one of ' + SUPPORTED)}")
 
     def value(self, argument: Any) -> str:
@@ -93,8 +104,9 @@ SUPPORTED = (
     "addition, concatenation of channels, flatten"
 )
 _ADVICE = {
+    "Hardsigmoid": "squeeze-and-excitation has no integer form; use a network without it",
+    "mul": "squeeze-and-excitation has no integer form; use a network without it",
     "SiLU": "use Hardswish", "GELU": "use ReLU or Hardswish", "Sigmoid": "use Hardtanh", "PReLU": "use LeakyReLU",
-    "AdaptiveAvgPool2d": "only an output size of 1 is supported; use AvgPool2d with a fixed kernel",
     "GroupNorm": "use BatchNorm2d", "LayerNorm": "use BatchNorm",
     "Conv1d": "use Conv2d with a height of 1", "ConvTranspose2d": "use an upsampling-free design or Conv2d",
 }  # fmt: skip
@@ -234,6 +246,21 @@ def _avg_pool(e: Emitter, node: fx.Node, name: str) -> str:
     return e.op("avg_pool", name, (_pooled(e, node, name),), node.name, attrs=attrs)
 
 
+def _adaptive(e: Emitter, node: fx.Node, name: str) -> str:
+    m: Any = e.modules[name]
+    value = _pooled(e, node, name)
+    kernel = m.kernel(*e.types[value].shape[-2:])
+    if kernel is None:
+        raise Unsupported(
+            f"pools {e.types[value].shape[-2:]} to {m.output_size} with windows of different sizes; "
+            "use an output size that divides the input, or AvgPool2d"
+        )
+    if kernel == (1, 1) and m.input_quantizer is None:
+        return value
+    attrs = {"kernel": kernel, "stride": kernel, "padding": (0, 0), "ceil": 0, "count_pad": 1, "divisor": 0}
+    return e.op("avg_pool", name, (value,), node.name, attrs=attrs)
+
+
 def _mean(e: Emitter, node: fx.Node, name: str) -> str:
     attrs = {"keep": int(e.modules[name].keep)}  # type: ignore[arg-type]
     return e.op("mean", name, (_pooled(e, node, name),), node.name, attrs=attrs)
@@ -278,6 +305,7 @@ HANDLERS: tuple[tuple[tuple[Any, ...], Callable[[Emitter, fx.Node, str], str]], 
     ((Concat, *CONCATENATIONS), _concat),
     ((nn.MaxPool2d, F.max_pool2d), _max_pool),
     ((AvgPool2d,), _avg_pool),
+    ((AdaptiveAvgPool2d,), _adaptive),
     ((Mean,), _mean),
     ((nn.Flatten, *FLATTENINGS), _flatten),
     ((Quantizer,), _quantizer),

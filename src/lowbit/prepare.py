@@ -9,7 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from lowbit.layers import Add, AvgPool2d, Concat, Mean, QuantConv2d, QuantLinear, WeightLayer, batchnorm
+from lowbit.layers import (
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    Concat,
+    Mean,
+    QuantConv2d,
+    QuantLinear,
+    WeightLayer,
+    batchnorm,
+)
 from lowbit.quantizers.base import Quantizer
 from lowbit.quantizers.catalog import Spec
 from lowbit.route import route
@@ -117,6 +127,8 @@ def _swap(model: nn.Module) -> None:
                     made[child] = batchnorm.replace(child)  # type: ignore[arg-type]
                 elif type(child) is nn.AdaptiveAvgPool2d and child.output_size in (1, (1, 1)):
                     made[child] = Mean(keep=True).train(child.training)
+                elif type(child) is nn.AdaptiveAvgPool2d:
+                    made[child] = AdaptiveAvgPool2d(child.output_size).train(child.training)
                 elif type(child) is nn.AvgPool2d:
                     made[child] = AvgPool2d(
                         child.kernel_size, child.stride, child.padding, child.ceil_mode, child.count_include_pad,
@@ -153,6 +165,9 @@ def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choi
             if weight is not None:
                 weight.to(old.weight.device)
                 _calibrate_weight(name, weight, old.weight)
+            for q in (weight, inputs, output):
+                if q is not None and not q.where:
+                    q.where = name
             for q in (inputs, output):
                 if q is not None:
                     q.to(old.weight.device)

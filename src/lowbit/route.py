@@ -15,7 +15,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lowbit.layers import Add, AvgPool2d, Concat, Mean
+from lowbit.layers import AdaptiveAvgPool2d, Add, AvgPool2d, Concat, Mean
 from lowbit.trace import ADDITIONS, CONCATENATIONS, MEANS, Tracer
 
 
@@ -84,6 +84,8 @@ def site(node: fx.Node) -> tuple[nn.Module, tuple[fx.Node, ...]] | None:
         a = _arguments(node, "input output_size")
         if a.get("output_size") in (1, (1, 1), [1, 1]):
             return Mean(keep=True), (a["input"],)
+        if _plain(a.get("output_size")):
+            return AdaptiveAvgPool2d(a["output_size"]), (a["input"],)
     elif node.target is F.avg_pool2d:
         a = _arguments(node, "input kernel_size stride padding ceil_mode count_include_pad divisor_override")
         x = a.pop("input")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lowbit.layers import Add, AvgPool2d, Concat, Mean
+from lowbit.layers import AdaptiveAvgPool2d, Add, AvgPool2d, Concat, Mean
 from lowbit.quantizers.base import Quantizer
 
 ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")

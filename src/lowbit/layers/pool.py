@@ -77,6 +77,35 @@ class Mean(_Pool):
         return f"keep={self.keep}"
 
 
+class AdaptiveAvgPool2d(_Pool):
+    """Average pooling to a fixed output size, exact where that divides the input size (elsewhere torch's own)."""
+
+    def __init__(self, output_size: Any, input_quantizer: Quantizer | None = None) -> None:
+        super().__init__()
+        self.output_size, self.input_quantizer = output_size, input_quantizer
+
+    def kernel(self, height: int, width: int) -> tuple[int, int] | None:
+        """Window that does the same, or None if the windows would differ in size."""
+        out = pair(self.output_size) if isinstance(self.output_size, int) else tuple(self.output_size)
+        rows, columns = (size if o is None else o for o, size in zip(out, (height, width), strict=True))
+        return (height // rows, width // columns) if height % rows == width % columns == 0 else None
+
+    def pool(self, x: Tensor) -> Tensor:
+        """torch's pooling."""
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def exactly(self, x: Tensor, scale: Tensor | None) -> Tensor:
+        """As AvgPool2d with the window that divides the input."""
+        kernel = self.kernel(x.shape[2], x.shape[3])
+        if kernel is None:
+            return self.pool(x if scale is None else x * scale)
+        return AvgPool2d(kernel).exactly(x, scale)
+
+    def extra_repr(self) -> str:
+        """Shown by print(model)."""
+        return f"output_size={self.output_size}"
+
+
 class AvgPool2d(_Pool):
     """Average pooling with torch's arguments."""
 

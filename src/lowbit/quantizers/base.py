@@ -110,6 +110,7 @@ class Quantizer(nn.Module):
         self._look_at_sign = self.signed is None
         self.calibrated = False
         self.enabled = True
+        self.where = ""  # path of the (first) layer that owns it, for messages
         self._batches = 0
         self.register_load_state_dict_pre_hook(_fit_shapes)
 
@@ -213,7 +214,7 @@ class Quantizer(nn.Module):
         """Raise unless the state is set."""
         if not self.calibrated:
             raise NotCalibrated(
-                f"{self.card.name}:{self.bits} ({self.role}) has no scale yet; "
+                f"{self.where + ': ' if self.where else ''}{self.card.name}:{self.bits} ({self.role}) has no scale yet; "
                 "run lowbit.calibrate(model, batches) before the first forward pass"
             )
 
