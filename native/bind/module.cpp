@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "bind/bind.h"
+
 namespace nb = nanobind;
 
 namespace {
@@ -35,6 +37,28 @@ std::map<std::string, bool> simd_features() {
 
 }  // namespace
 
+bool lowbit::isa_present(Isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  switch (isa) {
+    case Isa::scalar:
+      return true;
+    case Isa::avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::avx512bw:
+      return avx512;
+    case Isa::avx512:
+      return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+             __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
+  }
+#endif
+  return isa == Isa::scalar;
+}
+
 NB_MODULE(_kernels, m) {
   m.def("simd_features", &simd_features, "Instruction sets of this processor: name -> present.");
+  lowbit::bind_epilogue(m);
+  lowbit::bind_plan(m);
 }

@@ -1,0 +1,14 @@
+// Parts of the module, one a file.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include "ops/isa.h"
+
+namespace lowbit {
+
+void bind_epilogue(nanobind::module_& m);
+void bind_plan(nanobind::module_& m);
+bool isa_present(Isa isa);
+
+}  // namespace lowbit

@@ -1,0 +1,67 @@
+#include "engine/choose.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "engine/step.h"
+#include "ops/lanes.h"
+
+namespace lowbit {
+
+namespace {
+// Multiply-adds by int8 dot products in the time of one by a pair of bit planes, by instruction set. Three
+// operations do 512 plane products; VNNI does 64 products in one operation, maddubs + madd + add in three.
+double plane_rate(Isa isa) {
+  switch (isa) {
+    case Isa::avx512:
+      return 5;
+    case Isa::avx512bw:
+    case Isa::avx2:
+      return 3.5;
+    case Isa::scalar:
+      break;
+  }
+  return 8;
+}
+}  // namespace
+
+std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
+                                             const std::vector<Units>& weights,
+                                             const std::vector<int>& x_planes, bool ones, bool codebook,
+                                             int64_t budget) {
+  const std::pair<std::string, int64_t> direct{"direct", 0};
+  if (x_planes.empty() || shape.inner * shape.taps > 1 << 24) return direct;
+  const int64_t outer = round_up(shape.outer, LANES), channels = shape.groups * shape.outer;
+  const auto terms = static_cast<int64_t>((weights.size() + (ones ? 1 : 0)) * x_planes.size());
+  const int64_t corr = terms * std::max<int64_t>(1, shape.classes) * (channels + LANES) * 4;
+  if (terms > 64) return direct;
+  if (shape.inner == 1 && shape.groups > 1) {
+    const int64_t size =
+        corr + static_cast<int64_t>(weights.size() + 1) * shape.taps * round_up(channels, LANES) * 2;
+    for (const Units& units : weights)
+      for (int32_t u : units)
+        if (std::abs(u) > INT16_MAX) return direct;
+    return size <= budget ? std::make_pair(std::string("depthwise"), size) : direct;
+  }
+  bool bytes_fit = !codebook;
+  int64_t dot_size = corr, bit_size = corr;
+  double dot_cost = 0, bit_cost = 0;
+  const int64_t quads = (shape.inner + 3) / 4, words = (shape.inner + 31) / 32;
+  for (const Units& units : weights) {
+    bytes_fit = bytes_fit && byte_operand(units).fits;
+    const PlaneOperand planes = plane_operand(units);
+    dot_size += shape.groups * outer * shape.taps * quads * 4;
+    bit_size += shape.groups * outer * shape.taps * words * 4 * static_cast<int64_t>(planes.planes.size());
+    for (int n : x_planes) {
+      dot_cost += static_cast<double>(4 * quads);
+      bit_cost += static_cast<double>(32 * words * planes.products() * n) / plane_rate(isa);
+    }
+  }
+  bytes_fit = bytes_fit || (codebook && weights.size() <= 4);
+  const bool bits_first = bit_cost < dot_cost;
+  const std::pair<std::string, int64_t> dot{"dot8", dot_size}, bits{"bits", bit_size};
+  if (bytes_fit && dot_size <= budget && !(bits_first && bit_size <= budget)) return dot;
+  return bit_size <= budget ? bits : direct;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,49 @@
+// Owner of the stages of an epilogue: copies their arrays, padded so that kernels read whole blocks of 16
+// channels.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/step.h"
+#include "ops/epilogue/params.h"
+#include "ops/isa.h"
+
+namespace lowbit {
+
+class Epilogue {
+ public:
+  Epilogue(int64_t channels, int64_t pixels) : channels_(channels), pixels_(pixels) {}
+
+  // coefficients [terms][width], width 1 or channels; bias [channels] or null.
+  void rescale(const float* coefficients, int64_t terms, int64_t width, const float* bias);
+  void affine(const float* scale, const float* shift);
+  // Stages without arrays: clip, hardswish, leaky, quantize, sign, dequantize.
+  void simple(Stage::Kind kind, float p0, float p1, float p2, float p3, float p4);
+  // thresholds [rows][levels] as int32 or as the bits of float32, rows 1 or channels; descending [rows].
+  void threshold(bool floats, const int32_t* thresholds, int64_t rows, int64_t levels,
+                 const uint8_t* descending);
+
+  // Value ids of the sinks, -1 where there is none.
+  int floats = -1, codes = -1, planes = -1, acc = -1;
+  int plane_count = 0, plane_words = 0;
+
+  int64_t channels() const { return channels_; }
+  int64_t pixels() const { return pixels_; }
+  std::vector<int> writes() const;
+
+  // Fills in stages and sink; the rest of the tile is the caller's.
+  void bind(const Context& context, EpilogueTile& tile) const;
+
+ private:
+  const float* keep(const float* from, int64_t count);
+  const int32_t* keep(std::vector<int32_t> array);
+
+  int64_t channels_, pixels_;
+  std::vector<Stage> stages_;
+  // Shared, because stages point into them and an epilogue is copied into its step.
+  std::vector<std::shared_ptr<const std::vector<float>>> float_arrays_;
+  std::vector<std::shared_ptr<const std::vector<int32_t>>> int_arrays_;
+};
+
+}  // namespace lowbit

@@ -1,0 +1,244 @@
+#include "engine/layer.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engine/layer_terms.h"
+#include "ops/epilogue/select.h"
+#include "ops/lanes.h"
+
+namespace lowbit {
+
+namespace {
+
+enum class Kind { dot8, bits, depthwise };
+
+constexpr int64_t ROW = TILE_BLOCKS * LANES;
+
+class LayerStep : public Step {
+ public:
+  LayerStep(Kind kind, LayerSpec spec, LayerTerms layer, Epilogue epilogue, Isa isa)
+      : kind_(kind), spec_(std::move(spec)), layer_(std::move(layer)), out_(std::move(epilogue)) {
+    run_epilogue_ = select_epilogue(isa);
+    run_bits_ = select_bits(isa).run;
+    run_depthwise_ = select_depthwise(isa).run;
+    for (const LayerTerm& term : layer_.terms) run_dot_.push_back(select_dot8(isa, term.pairs_fit).run);
+    kernel = kernel_name(isa);
+    const auto inputs = static_cast<int64_t>(spec_.inputs.size()),
+               terms = static_cast<int64_t>(layer_.terms.size());
+    real_taps_ = spec_.window.taps();
+    gathered_ = round_up(layer_.tap_words * 4 + 16, 64);
+    at_tile_ = round_up(inputs * real_taps_ * TILE_PIXELS * 8, 64);
+    at_gather_ = at_tile_ + terms * TILE_PIXELS * ROW * 4;
+    at_gather_pointers_ = at_gather_ + (layer_.gather ? inputs * TILE_PIXELS * gathered_ : 0);
+    at_sums_ = at_gather_pointers_ + (layer_.gather ? round_up(inputs * TILE_PIXELS * 8, 64) : 0);
+    at_corr_ = at_sums_ + round_up(inputs * TILE_PIXELS * 4, 64);
+    at_finish_ = at_corr_ + round_up(terms * TILE_PIXELS * 8, 64);
+    scratch = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
+    pixels = spec_.window.out_pixels();
+    if (kind == Kind::depthwise) {
+      groups_ = 1;
+      outer_ = spec_.channels();
+    } else {
+      groups_ = spec_.groups;
+      outer_ = spec_.outer;
+    }
+    blocks = groups_ * layer_.group_blocks;
+    for (const InputTerm& input : spec_.inputs) {
+      reads.push_back(input.value);
+      zeros = std::max(zeros, pixel_bytes(input));
+    }
+    writes = out_.writes();
+    operations = 2 * pixels * spec_.channels() * spec_.fan_in();
+    bytes = static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() + 2 * layer_.units.size()) +
+            spec_.window.height * spec_.window.width * zeros;
+    for (const LayerTerm& term : layer_.terms)
+      finish_ = finish_ || term.weight < 0 || term.s != 1 || term.t != 0 || !term.corr.empty();
+  }
+
+  void run(const Context& context, const Range& range) const override {
+    auto** pointers = reinterpret_cast<const uint8_t**>(context.scratch);
+    auto* tile = reinterpret_cast<int32_t*>(context.scratch + at_tile_);
+    auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
+    auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
+    EpilogueTile e{};
+    out_.bind(context, e);
+    e.data = tile;
+    e.term_stride = TILE_PIXELS * ROW;
+    e.row_stride = ROW;
+    e.terms = static_cast<int>(layer_.terms.size());
+    e.finish = finish_ ? finish : nullptr;
+    for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += TILE_PIXELS) {
+      const int count = static_cast<int>(std::min<int64_t>(TILE_PIXELS, range.pixel_end - pixel));
+      for (size_t x = 0; x < spec_.inputs.size(); ++x) {
+        const InputTerm& input = spec_.inputs[x];
+        spec_.window.pointers(context.read(input.value), pixel_bytes(input), context.zeros, pixel, count,
+                              pointers + static_cast<int64_t>(x) * real_taps_ * TILE_PIXELS);
+      }
+      if (layer_.gather) gather(context, pointers, count);
+      if (finish_) find_corr(context, finish, sums, pixel, count);
+      e.pixel = pixel;
+      e.pixels = count;
+      for (int64_t group = 0; group < groups_; ++group) {
+        const int64_t first = group * layer_.group_blocks;
+        const int64_t stop = std::min(layer_.group_blocks, range.block_end - first);
+        bool summed = false;
+        for (int64_t block = std::max<int64_t>(0, range.block - first); block < stop; block += TILE_BLOCKS) {
+          const int wide = static_cast<int>(std::min<int64_t>(TILE_BLOCKS, stop - block));
+          if (finish_ && !summed) sum_inputs(pointers, sums, group, count);
+          summed = true;
+          for (size_t i = 0; i < layer_.terms.size(); ++i)
+            multiply(context, i, pointers, tile + static_cast<int64_t>(i) * e.term_stride, group, block, wide,
+                     count);
+          e.channel = static_cast<int>(group * outer_ + block * LANES);
+          e.channels = static_cast<int>(std::min<int64_t>(wide * LANES, outer_ - block * LANES));
+          run_epilogue_(e);
+        }
+      }
+    }
+  }
+
+ private:
+  int64_t pixel_bytes(const InputTerm& input) const {
+    return input.planes ? spec_.groups * layer_.tap_words * input.planes * 4 : spec_.groups * spec_.inner;
+  }
+
+  int64_t group_bytes(const InputTerm& input) const {
+    return input.planes ? layer_.tap_words * input.planes * 4 : spec_.inner;
+  }
+
+  // The channels of all taps of a pixel side by side.
+  void gather(const Context& context, const uint8_t** pointers, int count) const {
+    auto** gathered = reinterpret_cast<const uint8_t**>(context.scratch + at_gather_pointers_);
+    uint8_t* to = context.scratch + at_gather_;
+    for (size_t x = 0; x < spec_.inputs.size(); ++x) {
+      for (int p = 0; p < count; ++p, to += gathered_) {
+        gathered[static_cast<int64_t>(x) * TILE_PIXELS + p] = to;
+        uint8_t* next = to;
+        const uint8_t** from = pointers + static_cast<int64_t>(x) * real_taps_ * TILE_PIXELS + p;
+        for (int64_t tap = 0; tap < real_taps_; ++tap, from += TILE_PIXELS, next += spec_.inner) {
+          if (spec_.inner <= 4) {
+            __builtin_memcpy(next, *from,
+                             4);  // what is too much is overwritten by the next tap, or meets weight 0
+          } else {
+            std::copy_n(*from, spec_.inner, next);
+          }
+        }
+      }
+    }
+  }
+
+  void find_corr(const Context& context, Finish* finish, int32_t* sums, int64_t pixel, int count) const {
+    auto** rows = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
+    const int64_t stride = spec_.channels() + LANES;
+    for (size_t i = 0; i < layer_.terms.size(); ++i, rows += TILE_PIXELS) {
+      const LayerTerm& term = layer_.terms[i];
+      finish[i] = {term.s, term.t, term.corr.empty() ? nullptr : rows, nullptr};
+      if (term.t) finish[i].sum = sums + term.input * TILE_PIXELS;
+      if (term.corr.empty()) continue;
+      for (int p = 0; p < count; ++p) {
+        int64_t k = 0;
+        if (!layer_.rows.valid.empty()) {
+          const auto y = static_cast<size_t>((pixel + p) / spec_.window.out_width);
+          const auto x = static_cast<size_t>((pixel + p) % spec_.window.out_width);
+          k = layer_.rows.of[y] * static_cast<int64_t>(layer_.columns.valid.size()) + layer_.columns.of[x];
+        }
+        rows[p] = term.corr.data() + k * stride;
+      }
+    }
+  }
+
+  // sums[input][p] = sum of the operands of one group, for terms that need it.
+  void sum_inputs(const uint8_t** pointers, int32_t* sums, int64_t group, int count) const {
+    uint32_t done = 0;
+    for (const LayerTerm& term : layer_.terms) {
+      if (term.t == 0 || done >> term.input & 1) continue;
+      done |= 1u << term.input;
+      const InputTerm& input = spec_.inputs[static_cast<size_t>(term.input)];
+      for (int p = 0; p < count; ++p) {
+        uint32_t sum = 0;
+        const uint8_t** from = pointers + term.input * real_taps_ * TILE_PIXELS + p;
+        for (int64_t tap = 0; tap < real_taps_; ++tap, from += TILE_PIXELS) {
+          const uint8_t* x = *from + group * group_bytes(input);
+          if (input.planes == 0) {
+            for (int64_t c = 0; c < spec_.inner; ++c) sum += x[c];
+          } else {
+            for (int64_t k = 0; k < layer_.tap_words; ++k)
+              for (int j = 0; j < input.planes; ++j, x += 4) {
+                uint32_t word;
+                __builtin_memcpy(&word, x, 4);
+                sum += static_cast<uint32_t>(__builtin_popcount(word)) << j;
+              }
+          }
+        }
+        sums[term.input * TILE_PIXELS + p] = static_cast<int32_t>(sum);
+      }
+    }
+  }
+
+  void multiply(const Context& context, size_t i, const uint8_t** pointers, int32_t* out, int64_t group,
+                int64_t block, int wide, int count) const {
+    const LayerTerm& term = layer_.terms[i];
+    const InputTerm& input = spec_.inputs[static_cast<size_t>(term.input)];
+    const uint8_t** x = pointers + term.input * real_taps_ * TILE_PIXELS;
+    const int64_t all = group * layer_.group_blocks + block;
+    if (term.weight < 0) {
+      std::fill(out, out + TILE_PIXELS * ROW, 0);
+    } else if (kind_ == Kind::dot8) {
+      if (layer_.gather)
+        x = reinterpret_cast<const uint8_t**>(context.scratch + at_gather_pointers_) +
+            term.input * TILE_PIXELS;
+      const int64_t size = layer_.taps * layer_.tap_words * 4 * LANES;
+      run_dot_[i]({x, group * group_bytes(input), static_cast<int>(layer_.taps),
+                   static_cast<int>(layer_.tap_words), layer_.bytes.data() + term.weight + all * size, size,
+                   out, ROW, count, wide, term.pairs_fit});
+    } else if (kind_ == Kind::bits) {
+      const int64_t size = layer_.taps * layer_.tap_words * term.w_planes * LANES;
+      run_bits_({x, group * group_bytes(input), static_cast<int>(layer_.taps),
+                 static_cast<int>(layer_.tap_words), input.planes,
+                 layer_.words.data() + term.weight + all * size, size, term.w_planes, term.w_weight.data(),
+                 term.coding, out, ROW, count, wide});
+    } else {
+      run_depthwise_({x, static_cast<int>(real_taps_), layer_.units.data() + term.weight,
+                      round_up(spec_.channels(), LANES), static_cast<int>(block * LANES),
+                      static_cast<int>(spec_.outer), static_cast<int>(spec_.groups - 1), out, ROW, count,
+                      wide});
+    }
+  }
+
+  std::string kernel_name(Isa isa) const {
+    const LayerTerm& term = layer_.terms.front();
+    const std::string many = layer_.terms.size() > 1 ? " x" + std::to_string(layer_.terms.size()) : "";
+    if (kind_ == Kind::dot8)
+      return std::string(select_dot8(isa, term.pairs_fit).name) + (layer_.gather ? "_gather" : "") + many;
+    if (kind_ == Kind::depthwise) return select_depthwise(isa).name + many;
+    static const char* const codings[] = {"and", "xor", "mask"};
+    const int planes = term.coding == Coding::mask ? 1 : term.w_planes;
+    return "bits_" + std::string(codings[static_cast<int>(term.coding)]) + std::to_string(planes) + "x" +
+           std::to_string(spec_.inputs.front().planes) + "_" + select_bits(isa).tile + many;
+  }
+
+  Kind kind_;
+  LayerSpec spec_;
+  LayerTerms layer_;
+  Epilogue out_;
+  EpilogueKernel run_epilogue_;
+  std::vector<DotKernel> run_dot_;
+  BitKernel run_bits_;
+  DepthwiseKernel run_depthwise_;
+  int64_t real_taps_, gathered_, groups_ = 1, outer_ = 1;
+  int64_t at_tile_, at_gather_, at_gather_pointers_, at_sums_, at_corr_, at_finish_;
+  bool finish_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa) {
+  const Kind k = kind == "dot8" ? Kind::dot8 : kind == "bits" ? Kind::bits : Kind::depthwise;
+  LayerTerms layer = k == Kind::dot8   ? pack_dot8(spec)
+                     : k == Kind::bits ? pack_bits(spec)
+                                       : pack_depthwise(spec);
+  return std::make_unique<LayerStep>(k, std::move(spec), std::move(layer), std::move(epilogue), isa);
+}
+
+}  // namespace lowbit

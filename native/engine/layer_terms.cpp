@@ -1,0 +1,229 @@
+#include "engine/layer_terms.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engine/unpack.h"
+#include "ops/lanes.h"
+
+namespace lowbit {
+
+namespace {
+
+// Calls visit(output channel, codes of its weights [inner][taps]).
+template <class Visit>
+void each_row(const LayerSpec& spec, Visit visit) {
+  std::vector<uint8_t> row(static_cast<size_t>(spec.fan_in()));
+  for (int64_t o = 0; o < spec.channels(); ++o) {
+    unpack_codes(spec.packed, spec.bits, o * spec.fan_in(), spec.fan_in(), row.data());
+    visit(o, row.data());
+  }
+}
+
+uint32_t wrap(int64_t v) { return static_cast<uint32_t>(static_cast<uint64_t>(v)); }
+
+// Row and column classes, needed where a padded tap (operand 0) is not unit 0.
+void set_classes(const LayerSpec& spec, LayerTerms& layer) {
+  const Window& w = spec.window;
+  const bool padded = w.mode == PadMode::zeros && (w.pad_y || w.pad_x);
+  bool shifted = false;
+  for (const InputTerm& input : spec.inputs) shifted = shifted || input.first != 0;
+  if (padded && shifted) {
+    layer.rows = pad_classes(w.out_height, w.kernel_y, w.stride_y, w.pad_y, w.dilation_y, w.height);
+    layer.columns = pad_classes(w.out_width, w.kernel_x, w.stride_x, w.pad_x, w.dilation_x, w.width);
+    layer.classes = static_cast<int64_t>(layer.rows.valid.size() * layer.columns.valid.size());
+  }
+}
+
+// corr[class][o] += first * sum of tap_units over the taps that class keeps, and + constant.
+void add_corr(const LayerSpec& spec, const LayerTerms& layer, LayerTerm& term, int64_t o, int32_t first,
+              const std::vector<int64_t>& tap_units, int64_t constant) {
+  const int64_t stride = spec.channels() + LANES;
+  if (term.corr.empty()) {
+    if (first == 0 && constant == 0) return;
+    term.corr.assign(static_cast<size_t>(layer.classes * stride), 0);
+  }
+  const int64_t kx = spec.window.kernel_x, ky = spec.window.kernel_y;
+  for (int64_t k = 0; k < layer.classes; ++k) {
+    int64_t sum = 0;
+    const auto columns = static_cast<int64_t>(layer.columns.valid.size());
+    for (int64_t i = 0; i < ky; ++i) {
+      if (!layer.rows.valid.empty() &&
+          !layer.rows.valid[static_cast<size_t>(k / columns)][static_cast<size_t>(i)])
+        continue;
+      for (int64_t j = 0; j < kx; ++j) {
+        if (!layer.rows.valid.empty() &&
+            !layer.columns.valid[static_cast<size_t>(k % columns)][static_cast<size_t>(j)])
+          continue;
+        sum += tap_units[static_cast<size_t>(i * kx + j)];
+      }
+    }
+    int32_t& at = term.corr[static_cast<size_t>(k * stride + o)];
+    at = static_cast<int32_t>(wrap(at) + wrap(first) * wrap(sum) + wrap(constant));
+  }
+}
+
+void sum_taps(const LayerSpec& spec, const uint8_t* codes, const Units& units, std::vector<int64_t>& sums) {
+  const int64_t taps = spec.window.taps();
+  sums.assign(static_cast<size_t>(taps), 0);
+  for (int64_t c = 0; c < spec.inner; ++c)
+    for (int64_t tap = 0; tap < taps; ++tap) sums[static_cast<size_t>(tap)] += units[codes[c * taps + tap]];
+}
+
+// The term of a real offset: the sum of the input units, for every output channel.
+void add_ones(const LayerSpec& spec, LayerTerms& layer) {
+  for (size_t x = 0; x < spec.inputs.size(); ++x) {
+    LayerTerm term;
+    term.input = static_cast<int>(x);
+    term.t = spec.inputs[x].slope;
+    const std::vector<int64_t> taps(static_cast<size_t>(spec.window.taps()), spec.inner);
+    for (int64_t o = 0; o < spec.channels(); ++o)
+      add_corr(spec, layer, term, o, spec.inputs[x].first, taps, 0);
+    layer.terms.push_back(std::move(term));
+  }
+}
+
+}  // namespace
+
+LayerTerms pack_dot8(const LayerSpec& spec) {
+  LayerTerms layer;
+  set_classes(spec, layer);
+  const int64_t taps = spec.window.taps();
+  const int64_t apart = taps * ((spec.inner + 3) / 4), together = (spec.fan_in() + 3) / 4;
+  layer.gather = spec.groups == 1 && taps > 1 && spec.fan_in() <= 1024 && together * 23 <= apart * 20;
+  layer.taps = layer.gather ? 1 : taps;
+  layer.tap_words = layer.gather ? together : (spec.inner + 3) / 4;
+  layer.group_blocks = (spec.outer + LANES - 1) / LANES;
+  const int64_t block = layer.taps * layer.tap_words * 4 * LANES;
+  const int64_t all = spec.groups * layer.group_blocks * block;
+  std::vector<ByteOperand> operands;
+  for (const Units& units : spec.weight_units) operands.push_back(byte_operand(units));
+  layer.bytes.assign(static_cast<size_t>(all * static_cast<int64_t>(operands.size())), 0);
+  for (size_t w = 0; w < operands.size(); ++w) {
+    if (!operands[w].fits) throw std::logic_error("weight units do not fit a byte");
+    for (size_t x = 0; x < spec.inputs.size(); ++x) {
+      LayerTerm term;
+      term.input = static_cast<int>(x);
+      term.weight = static_cast<int64_t>(w) * all;
+      term.s = static_cast<int32_t>(wrap(int64_t(spec.inputs[x].slope) * operands[w].slope));
+      term.t = static_cast<int32_t>(wrap(int64_t(spec.inputs[x].slope) * operands[w].first));
+      term.pairs_fit = 2 * spec.inputs[x].largest * operands[w].largest <= 32767;
+      layer.terms.push_back(std::move(term));
+    }
+  }
+  std::vector<int64_t> sums;
+  each_row(spec, [&](int64_t o, const uint8_t* codes) {
+    const int64_t group = o / spec.outer, in_group = o % spec.outer;
+    const int64_t start = (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES * 4;
+    for (size_t w = 0; w < operands.size(); ++w) {
+      int8_t* to = layer.bytes.data() + static_cast<int64_t>(w) * all + start;
+      for (int64_t c = 0; c < spec.inner; ++c) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          const int64_t k = layer.gather ? tap * spec.inner + c : tap * layer.tap_words * 4 + c;
+          to[k / 4 * 4 * LANES + k % 4] = operands[w].operand[codes[c * taps + tap]];
+        }
+      }
+      sum_taps(spec, codes, spec.weight_units[w], sums);
+      for (size_t x = 0; x < spec.inputs.size(); ++x)
+        add_corr(spec, layer, layer.terms[w * spec.inputs.size() + x], o, spec.inputs[x].first, sums, 0);
+    }
+  });
+  if (spec.ones) add_ones(spec, layer);
+  return layer;
+}
+
+LayerTerms pack_bits(const LayerSpec& spec) {
+  LayerTerms layer;
+  set_classes(spec, layer);
+  const int64_t taps = spec.window.taps();
+  layer.taps = taps;
+  layer.tap_words = (spec.inner + 31) / 32;
+  layer.group_blocks = (spec.outer + LANES - 1) / LANES;
+  std::vector<PlaneOperand> operands;
+  std::vector<int64_t> starts;
+  int64_t size = 0;
+  for (const Units& units : spec.weight_units) {
+    operands.push_back(plane_operand(units));
+    const auto planes = static_cast<int64_t>(operands.back().planes.size());
+    starts.push_back(size);
+    size += spec.groups * layer.group_blocks * taps * layer.tap_words * planes * LANES;
+    for (size_t x = 0; x < spec.inputs.size(); ++x) {
+      LayerTerm term;
+      term.input = static_cast<int>(x);
+      term.weight = starts.back();
+      term.s = spec.inputs[x].slope;
+      term.coding = operands.back().coding;
+      term.w_planes = static_cast<int>(planes);
+      term.w_weight = operands.back().weight;
+      layer.terms.push_back(std::move(term));
+    }
+  }
+  layer.words.assign(static_cast<size_t>(size), 0);
+  std::vector<int64_t> sums;
+  each_row(spec, [&](int64_t o, const uint8_t* codes) {
+    const int64_t group = o / spec.outer, in_group = o % spec.outer;
+    for (size_t w = 0; w < operands.size(); ++w) {
+      const PlaneOperand& operand = operands[w];
+      const auto planes = static_cast<int64_t>(operand.planes.size());
+      const int64_t block = taps * layer.tap_words * planes * LANES;
+      uint32_t* to = layer.words.data() + starts[w] +
+                     (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES;
+      int64_t negatives =
+          0;  // sum of weight * #negative, which the raw sum counts too much for every 1 of 2^j
+      for (int64_t c = 0; c < spec.inner; ++c) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          const uint8_t code = codes[c * taps + tap];
+          uint32_t* word = to + (tap * layer.tap_words + c / 32) * planes * LANES;
+          for (int64_t i = 0; i < planes; ++i) {
+            if (!operand.planes[static_cast<size_t>(i)][code]) continue;
+            word[i * LANES] |= 1u << (c % 32);
+            if (operand.coding == Coding::xor_) negatives += operand.weight[static_cast<size_t>(i)];
+            if (operand.coding == Coding::mask && i == 1) negatives += operand.weight[0];
+          }
+        }
+      }
+      sum_taps(spec, codes, spec.weight_units[w], sums);
+      for (size_t x = 0; x < spec.inputs.size(); ++x) {
+        const InputTerm& input = spec.inputs[x];
+        const int64_t ones = (int64_t(1) << input.planes) - 1;
+        add_corr(spec, layer, layer.terms[w * spec.inputs.size() + x], o, input.first, sums,
+                 -int64_t(input.slope) * negatives * ones);
+      }
+    }
+  });
+  if (spec.ones) add_ones(spec, layer);
+  return layer;
+}
+
+LayerTerms pack_depthwise(const LayerSpec& spec) {
+  LayerTerms layer;
+  set_classes(spec, layer);
+  const int64_t taps = spec.window.taps(), stride = round_up(spec.channels(), LANES);
+  layer.taps = taps;
+  layer.group_blocks = stride / LANES;
+  std::vector<Units> units = spec.weight_units;
+  if (spec.ones) units.push_back(Units(256, 1));
+  layer.units.assign(units.size() * static_cast<size_t>(taps * stride), 0);
+  for (size_t w = 0; w < units.size(); ++w) {
+    for (size_t x = 0; x < spec.inputs.size(); ++x) {
+      LayerTerm term;
+      term.input = static_cast<int>(x);
+      term.weight = static_cast<int64_t>(w) * taps * stride;
+      term.s = spec.inputs[x].slope;
+      layer.terms.push_back(std::move(term));
+    }
+  }
+  std::vector<int64_t> sums;
+  each_row(spec, [&](int64_t o, const uint8_t* codes) {
+    for (size_t w = 0; w < units.size(); ++w) {
+      int16_t* to = layer.units.data() + static_cast<int64_t>(w) * taps * stride + o;
+      for (int64_t tap = 0; tap < taps; ++tap) to[tap * stride] = static_cast<int16_t>(units[w][codes[tap]]);
+      sum_taps(spec, codes, units[w], sums);
+      for (size_t x = 0; x < spec.inputs.size(); ++x)
+        add_corr(spec, layer, layer.terms[w * spec.inputs.size() + x], o, spec.inputs[x].first, sums, 0);
+    }
+  });
+  return layer;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,39 @@
+// Weights of a layer in the layout of its kernel, and what turns raw sums into accumulators.
+#pragma once
+
+#include <vector>
+
+#include "engine/layer.h"
+
+namespace lowbit {
+
+// acc = s * (raw sum) + corr[class of the pixel][channel] + t * (sum of activation operands)
+struct LayerTerm {
+  int input = 0;  // index of LayerSpec::inputs
+  int64_t weight =
+      -1;  // offset of the first block in the weight array, in its elements; -1: no products (ones)
+  int32_t s = 0, t = 0;
+  bool pairs_fit = false;
+  Coding coding = Coding::and_;
+  int w_planes = 0;
+  std::vector<int32_t> w_weight;
+  std::vector<int32_t> corr;  // [classes][channels + 16], empty where it is 0
+};
+
+struct LayerTerms {
+  std::vector<LayerTerm> terms;
+  std::vector<int8_t> bytes;        // dot8
+  std::vector<uint32_t> words;      // bits
+  std::vector<int16_t> units;       // depthwise
+  bool gather = false;              // dot8: taps of few channels are copied side by side first
+  int64_t taps = 1, tap_words = 1;  // as the kernel sees them
+  int64_t group_blocks = 1;
+  PadClasses rows, columns;  // with zero padding and operands that do not start at unit 0
+  int64_t classes = 1;
+};
+
+LayerTerms pack_dot8(const LayerSpec& spec);
+LayerTerms pack_bits(const LayerSpec& spec);
+LayerTerms pack_depthwise(const LayerSpec& spec);
+
+}  // namespace lowbit

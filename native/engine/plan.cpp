@@ -1,0 +1,141 @@
+#include "engine/plan.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "ops/dot8/params.h"
+
+namespace lowbit {
+
+namespace {
+// Below this many operations a step is not worth waking a thread for.
+constexpr int64_t WORTH_SPLITTING = 200000;
+}  // namespace
+
+int Plan::add_value(int64_t bytes, Role role) {
+  values_.push_back({round_up(bytes + SLACK, 64), role});
+  return static_cast<int>(values_.size()) - 1;
+}
+
+void Plan::add_step(std::unique_ptr<Step> step, const std::string& name) {
+  step->name = name;
+  steps_.push_back(std::move(step));
+}
+
+void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes) {
+  input_bytes_ = input_bytes;
+  output_bytes_ = output_bytes;
+  std::vector<size_t> last(values_.size(), 0);
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (int id : steps_[s]->reads) last[static_cast<size_t>(id)] = s;
+    for (int id : steps_[s]->writes)
+      last[static_cast<size_t>(id)] = std::max(last[static_cast<size_t>(id)], s);
+    zeros_ = std::max(zeros_, steps_[s]->zeros);
+    scratch_ = std::max(scratch_, steps_[s]->scratch);
+  }
+  zeros_ = round_up(zeros_ + SLACK, 64);
+  scratch_ = round_up(scratch_ + SLACK, 64);
+  std::vector<std::vector<size_t>> dying(steps_.size());
+  for (size_t id = 0; id < values_.size(); ++id)
+    if (!steps_.empty()) dying[last[id]].push_back(id);
+  Arena arena;
+  offsets_.assign(values_.size(), 0);
+  for (size_t id = 0; id < values_.size(); ++id) {
+    if (values_[id].role == Role::input) offsets_[id] = Context::INPUT;
+    if (values_[id].role == Role::output) offsets_[id] = Context::OUTPUT;
+  }
+  std::vector<bool> placed(values_.size(), false);
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (int id : steps_[s]->writes) {
+      const Value& value = values_[static_cast<size_t>(id)];
+      if (value.role != Role::inner || placed[static_cast<size_t>(id)]) continue;
+      offsets_[static_cast<size_t>(id)] = arena.take(value.bytes);
+      placed[static_cast<size_t>(id)] = true;
+    }
+    if (keep) continue;
+    for (size_t id : dying[s])
+      if (placed[id]) arena.give(offsets_[id], values_[id].bytes);
+  }
+  zeros_at_ = arena.size();
+}
+
+Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker) const {
+  uint8_t* zeros = buffer + zeros_at_;
+  return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_};
+}
+
+void Plan::run_step(const Step& step, const Context& context, int worker, int parts) const {
+  if (parts > 1 && step.operations + step.bytes < WORTH_SPLITTING) {
+    if (worker == 0) step.run(context, {0, step.pixels, 0, step.blocks});
+    return;
+  }
+  const auto share = [&](int64_t units, int64_t part) { return units * part / parts; };
+  const int64_t tiles = (step.pixels + TILE_PIXELS - 1) / TILE_PIXELS;
+  if (tiles >= parts || step.blocks == 1) {
+    const int64_t first = share(tiles, worker) * TILE_PIXELS;
+    const int64_t stop = std::min(step.pixels, share(tiles, worker + 1) * TILE_PIXELS);
+    if (first < stop) step.run(context, {first, stop, 0, step.blocks});
+  } else {
+    // Shares are even, so that two workers never write bits of one 32-channel word.
+    const int64_t pairs = (step.blocks + 1) / 2;
+    const int64_t first = share(pairs, worker) * 2,
+                  stop = std::min(step.blocks, share(pairs, worker + 1) * 2);
+    if (first < stop) step.run(context, {0, step.pixels, first, stop});
+  }
+}
+
+void Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by) {
+  auto buffer = buffers_.take(buffer_bytes());
+  clear(*buffer);
+  for (int64_t image = first; image < stop; image += by) {
+    const Context context =
+        make_context(buffer->data(), input + image * input_bytes_, output + image * output_bytes_, 0);
+    for (const auto& step : steps_) step->run(context, {0, step->pixels, 0, step->blocks});
+  }
+  buffers_.give(std::move(buffer));
+}
+
+void Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
+  const int threads = workers_.threads();
+  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, 0, batch, 1);
+  if (batch >= threads) {
+    workers_.run([&](int worker) { run_images(input, output, worker, batch, threads); });
+  } else {
+    auto buffer = buffers_.take(buffer_bytes());
+    clear(*buffer);
+    for (int64_t image = 0; image < batch; ++image) {
+      const uint8_t* x = input + image * input_bytes_;
+      uint8_t* y = output + image * output_bytes_;
+      for (const auto& step : steps_) {
+        if (step->operations + step->bytes < WORTH_SPLITTING) {
+          step->run(make_context(buffer->data(), x, y, 0), {0, step->pixels, 0, step->blocks});
+        } else {
+          workers_.run([&](int worker) {
+            run_step(*step, make_context(buffer->data(), x, y, worker), worker, threads);
+          });
+        }
+      }
+    }
+    buffers_.give(std::move(buffer));
+  }
+  workers_.release();
+}
+
+std::vector<std::vector<int64_t>> Plan::profile(const uint8_t* input, uint8_t* output, int repeats) {
+  using Clock = std::chrono::steady_clock;
+  auto buffer = buffers_.take(buffer_bytes());
+  clear(*buffer);
+  const Context context = make_context(buffer->data(), input, output, 0);
+  std::vector<std::vector<int64_t>> times(static_cast<size_t>(repeats));
+  for (auto& row : times) {
+    for (const auto& step : steps_) {
+      const auto start = Clock::now();
+      step->run(context, {0, step->pixels, 0, step->blocks});
+      row.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
+    }
+  }
+  buffers_.give(std::move(buffer));
+  return times;
+}
+
+}  // namespace lowbit

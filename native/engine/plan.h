@@ -1,0 +1,69 @@
+// A program lowered to steps, with a place for every value.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/arena.h"
+#include "engine/step.h"
+#include "engine/workers.h"
+
+namespace lowbit {
+
+enum class Role : int { inner = 0, input = 1, output = 2 };
+
+class Plan {
+ public:
+  explicit Plan(int threads) : workers_(threads) {}
+
+  int add_value(int64_t bytes, Role role);
+  void add_step(std::unique_ptr<Step> step, const std::string& name);
+
+  // Places the values. With `keep` none shares memory with another, so that all can be read after a run.
+  // input_bytes and output_bytes are those of one image.
+  void finish(bool keep, int64_t input_bytes, int64_t output_bytes);
+
+  // Executes a batch; safe to call from several threads.
+  void run(const uint8_t* input, uint8_t* output, int64_t batch);
+  // Executes one image, then calls read(value, its bytes) for each value asked for.
+  template <class Read>
+  void run_kept(const uint8_t* input, uint8_t* output, const std::vector<int>& values, Read read) {
+    auto buffer = buffers_.take(buffer_bytes());
+    clear(*buffer);
+    const Context context = make_context(buffer->data(), input, output, 0);
+    for (const auto& step : steps_) step->run(context, {0, step->pixels, 0, step->blocks});
+    for (int value : values) read(value, context.read(value));
+    buffers_.give(std::move(buffer));
+  }
+  // Nanoseconds of every step on one image, one entry a repeat: [repeats][steps].
+  std::vector<std::vector<int64_t>> profile(const uint8_t* input, uint8_t* output, int repeats);
+
+  const std::vector<std::unique_ptr<Step>>& steps() const { return steps_; }
+  int64_t arena_bytes() const { return zeros_at_ + zeros_ + scratch_; }  // for one image on one thread
+  int threads() const { return workers_.threads(); }
+
+ private:
+  int64_t buffer_bytes() const { return zeros_at_ + zeros_ + scratch_ * workers_.threads(); }
+  // The zeros that padded taps read; everything else in a buffer is written before it is read.
+  void clear(const Buffer& buffer) const {
+    std::memset(buffer.data() + zeros_at_, 0, static_cast<size_t>(zeros_));
+  }
+  Context make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker) const;
+  void run_step(const Step& step, const Context& context, int worker, int parts) const;
+  void run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by);
+
+  struct Value {
+    int64_t bytes;
+    Role role;
+  };
+  std::vector<Value> values_;
+  std::vector<int64_t> offsets_;
+  std::vector<std::unique_ptr<Step>> steps_;
+  int64_t input_bytes_ = 0, output_bytes_ = 0, zeros_at_ = 0, zeros_ = 0, scratch_ = 0;
+  BufferPool buffers_;
+  Workers workers_;
+};
+
+}  // namespace lowbit

@@ -1,0 +1,65 @@
+// With vpopcntd: and / xor / ternary logic, popcount, add: three operations for 512 products. Activation
+// words are broadcast from memory inside the logic operation; P * NW * NX accumulators stay in registers.
+#include <immintrin.h>
+
+#include "ops/bits/cells.h"
+#include "ops/bits/select.h"
+
+namespace lowbit {
+namespace {
+
+struct Cells {
+  template <int N>
+  static constexpr int pixels() {
+    return N == 1 ? 12 : N == 2 ? 12 : 6;
+  }
+
+  template <Coding C, int P, int NW, int NX>
+  static __attribute__((noinline)) void run(const BitTile& t, const BitCell& cell) {
+    __m512i acc[P][NW][NX];
+    for (int p = 0; p < P; ++p)
+      for (int i = 0; i < NW; ++i)
+        for (int j = 0; j < NX; ++j) acc[p][i][j] = _mm512_setzero_si512();
+    const uint32_t* w = t.w + cell.b * t.block_words + cell.wi * LANES;
+    const int64_t step = t.w_planes * LANES, x_step = 4 * t.x_planes;
+    for (int tap = 0; tap < t.taps; ++tap) {
+      const uint8_t* x[P];
+      for (int p = 0; p < P; ++p) x[p] = cell_x(t, tap, cell.p + p) + 4 * cell.xj;
+      for (int k = 0; k < t.words; ++k, w += step) {
+        __m512i wi[NW], negative = _mm512_setzero_si512();
+        for (int i = 0; i < NW; ++i) wi[i] = _mm512_loadu_si512(w + i * LANES);
+        if (C == Coding::mask) negative = _mm512_loadu_si512(w + LANES);
+        for (int p = 0; p < P; ++p) {
+          for (int j = 0; j < NX; ++j) {
+            const __m512i xj = _mm512_set1_epi32(static_cast<int32_t>(word_at(x[p] + k * x_step, j)));
+            for (int i = 0; i < NW; ++i) {
+              // acc[lane] += popcount(w[lane] & x);
+              const __m512i both = C == Coding::and_   ? _mm512_and_si512(wi[i], xj)
+                                   : C == Coding::xor_ ? _mm512_xor_si512(wi[i], xj)
+                                                       // m & (n ^ x): 0x60 is that table of (m, n, x)
+                                                       : _mm512_ternarylogic_epi32(wi[i], negative, xj, 0x60);
+              acc[p][i][j] = _mm512_add_epi32(acc[p][i][j], _mm512_popcnt_epi32(both));
+            }
+          }
+        }
+      }
+    }
+    for (int p = 0; p < P; ++p) {
+      int32_t* out = t.out + (cell.p + p) * t.stride + cell.b * LANES;
+      __m512i sum = cell.first ? _mm512_setzero_si512() : _mm512_loadu_si512(out);
+      for (int i = 0; i < NW; ++i) {
+        __m512i plane = acc[p][i][0];
+        if (NX == 2) plane = _mm512_add_epi32(plane, _mm512_slli_epi32(acc[p][i][NX - 1], 1));
+        const __m512i weight = _mm512_set1_epi32(static_cast<int32_t>(cell_weight(t, cell.wi + i, cell.xj)));
+        sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(plane, weight));
+      }
+      _mm512_storeu_si512(out, sum);
+    }
+  }
+};
+
+}  // namespace
+
+void bits_12x16_avx512vpopcntdq(const BitTile& t) { walk<Cells>(t); }
+
+}  // namespace lowbit

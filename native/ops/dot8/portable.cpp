@@ -1,0 +1,8 @@
+#include "ops/dot8/reference.h"
+#include "ops/dot8/select.h"
+
+namespace lowbit {
+
+void dot8_u8s8_12x64_portable(const DotTile& t) { dot8_reference(t); }
+
+}  // namespace lowbit

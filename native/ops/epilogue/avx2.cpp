@@ -1,0 +1,8 @@
+#include "ops/epilogue/lanes.h"
+#include "ops/epilogue/select.h"
+
+namespace lowbit {
+
+void epilogue_4x16_avx2(const EpilogueTile& e) { epilogue_lanes(e); }
+
+}  // namespace lowbit

@@ -1,0 +1,8 @@
+#include "ops/planes/lanes.h"
+#include "ops/planes/select.h"
+
+namespace lowbit {
+
+void planes_1x32_portable(const PlaneSplit& s) { split_lanes(s); }
+
+}  // namespace lowbit

@@ -1,0 +1,106 @@
+// Pools on 16-lane vectors, channels in the lanes.
+#pragma once
+
+#include "ops/lanes.h"
+#include "ops/pool/params.h"
+
+namespace lowbit {
+namespace {
+
+template <class V, class T>
+LOWBIT_INLINE V load_some(const T* x, int lanes) {
+  V v = {};
+  if (lanes == LANES) return load<V>(x);
+  for (int i = 0; i < lanes; ++i) v[i] = x[i];
+  return v;
+}
+
+// for (row, column in the window, row by row) v = step(v, x[row][column][c]);
+template <class V, class T, class Step>
+LOWBIT_INLINE V walk_window(const PoolWindow& w, int64_t c, int lanes, Step step) {
+  const T* x = static_cast<const T*>(w.x);
+  V v = {};
+  bool first = true;
+  for (int64_t i = 0; i < w.rows; ++i) {
+    const T* p = x + ((w.row + i * w.row_step) * w.width + w.column) * w.channels + c;
+    for (int64_t j = 0; j < w.columns; ++j, p += w.column_step * w.channels) {
+      v = step(v, p, lanes, first);
+      first = false;
+    }
+  }
+  return v;
+}
+
+LOWBIT_INLINE int lanes_at(const PoolWindow& w, int64_t c) {
+  return w.channels - c < LANES ? static_cast<int>(w.channels - c) : LANES;
+}
+
+LOWBIT_INLINE void pool_max_floats(const PoolWindow& w, int32_t* out) {
+  for (int64_t c = 0; c < w.channels; c += LANES) {
+    const F16 v = walk_window<F16, float>(w, c, lanes_at(w, c),
+                                          [](F16 v, const float* p, int lanes, bool first)
+                                              __attribute__((always_inline)) {
+                                                const F16 x = load_some<F16>(p, lanes);
+                                                // v = x > v or x is NaN ? x : v;
+                                                return first ? x : ((x > v) | (x != x) ? x : v);
+                                              });
+    store(out + c, v);
+  }
+}
+
+LOWBIT_INLINE void pool_max_codes(const PoolWindow& w, int32_t* out) {
+  for (int64_t c = 0; c < w.channels; c += LANES) {
+    const B16 v = walk_window<B16, uint8_t>(
+        w, c, lanes_at(w, c), [](B16 v, const uint8_t* p, int lanes, bool) __attribute__((always_inline)) {
+          const B16 x = load_some<B16>(p, lanes);
+          return x > v ? x : v;
+        });
+    store(out + c, __builtin_convertvector(v, I16));
+  }
+}
+
+LOWBIT_INLINE void pool_mean_floats(const PoolWindow& w, int32_t* out) {
+  for (int64_t c = 0; c < w.channels; c += LANES) {
+    const F16 v = walk_window<F16, float>(
+        w, c, lanes_at(w, c),
+        [](F16 v, const float* p, int lanes, bool first) __attribute__((always_inline)) {
+          const F16 x = load_some<F16>(p, lanes);
+          return first ? x : v + x;  // not 0 + x, which would lose the sign of -0
+        });
+    store(out + c, v / w.count);
+  }
+}
+
+LOWBIT_INLINE void pool_mean_codes(const PoolWindow& w, int32_t* out) {
+  const int64_t n = w.rows * w.columns;
+  if (w.affine && n <= 32768) {  // |units| <= 2^15: sums stay within 2^30
+    for (int64_t c = 0; c < w.channels; c += LANES) {
+      const I16 sum = walk_window<I16, uint8_t>(
+          w, c, lanes_at(w, c), [](I16 v, const uint8_t* p, int lanes, bool) __attribute__((always_inline)) {
+            return v + __builtin_convertvector(load_some<B16>(p, lanes), I16);
+          });
+      const I16 units = sum * w.slope + w.first * static_cast<int32_t>(n);
+      store(out + c, __builtin_convertvector(units, F16) * w.scales[0] / w.count);
+    }
+    return;
+  }
+  const uint8_t* x = static_cast<const uint8_t*>(w.x);
+  for (int64_t c = 0; c < w.channels; ++c) {
+    float total = 0;
+    for (int term = 0; term < w.terms; ++term) {
+      int64_t sum = 0;
+      for (int64_t i = 0; i < w.rows; ++i)
+        for (int64_t j = 0; j < w.columns; ++j)
+          sum += w.units[term * w.codes +
+                         x[((w.row + i * w.row_step) * w.width + w.column + j * w.column_step) * w.channels +
+                           c]];
+      const float scaled = static_cast<float>(sum) * w.scales[term];
+      total = term ? total + scaled : scaled;
+    }
+    total = total / w.count;
+    __builtin_memcpy(out + c, &total, 4);
+  }
+}
+
+}  // namespace
+}  // namespace lowbit

@@ -1,0 +1,177 @@
+"""The native engine: lowers a program to a list of native steps once, then runs it without touching Python again.
+
+Lowering decides three things. Which kernel executes each layer (`_kernels.choose_layer`: operands, shape, memory);
+in which form each code value is kept (bytes, or the bit planes that its consumers want); and which operations are
+fused: a producer followed by its only consumers rescale -> affine -> activation -> quantize or threshold is one step
+whose epilogue stores the end of the chain. `trace` lowers a second time without any fusion.
+
+Inside, a value of [channels, height, width] is stored [height, width, channels]; codes are bytes `code - low`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbit.errors import InvalidInput, InvalidProgram, unknown
+from lowbit.infer import infer
+from lowbit.program import Program
+from lowbit.runtime import _kernels
+from lowbit.runtime.lowering import Lowering
+
+Array = NDArray[Any]
+
+ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3}
+"""Instruction sets by native number; `avx512bw` is AVX-512 without VNNI, VBMI, BITALG and VPOPCNTDQ."""
+
+
+def available() -> tuple[str, ...]:
+    """Instruction sets that this processor has, slowest first.
+
+    Example:
+        >>> "scalar" in available()
+        True
+    """
+    return tuple(name for name, number in ISAS.items() if _kernels.isa_present(number))
+
+
+def choose_isa(isa: str | None) -> str:
+    """The instruction set to use: `isa`, else the environment's LOWBIT_ISA (for tests), else the best.
+
+    Raises:
+        UnknownName: for one that does not exist or that this processor lacks.
+    """
+    wanted = isa or os.environ.get("LOWBIT_ISA") or available()[-1]
+    if wanted not in available():
+        raise unknown("instruction set of this processor", wanted, available())
+    return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepProfile:
+    """One step of a plan: its operations, kernel, median nanoseconds, operations (2 * MAC) and bytes moved."""
+
+    name: str
+    kinds: tuple[str, ...]
+    kernel: str
+    ns: float
+    ops: int
+    bytes: int
+
+
+class Engine:
+    """A program, ready to run.
+
+    Args:
+        program: validated here.
+        threads: 1 to 256; images of a batch are spread over them, and parts of large layers of one image.
+        isa: "scalar", "avx2", "avx512bw", "avx512", or None for the best.
+        max_arena_mb: largest memory for the values of one image.
+
+    Raises:
+        InvalidProgram: if the program breaks a rule or needs more memory.
+        UnknownName: for an instruction set that is not available.
+        ValueError: for a number of threads outside 1..256.
+    """
+
+    def __init__(self, program: Program, threads: int = 1, isa: str | None = None, max_arena_mb: int = 1024) -> None:
+        if type(threads) is not int or not 1 <= threads <= 256:
+            raise ValueError(f"threads is {threads!r}, allowed is an integer 1..256")
+        self.isa, self.threads, self.program = choose_isa(isa), threads, program
+        self._types = infer(program)
+        self._shape, self._dtype = tuple(program.input_shape), np.dtype(program.input_dtype)
+        self._out_shape = self._types[program.output].shape
+        self._lowered = Lowering(program, self._types, ISAS[self.isa], threads, fuse=True)
+        self._plan = self._lowered.plan
+        self._unfused: Lowering | None = None
+        self._lock = threading.Lock()
+        if self.arena_bytes > max_arena_mb * 2**20:
+            raise InvalidProgram(
+                f"one image takes {self.arena_bytes / 2**20:.0f} MB of memory, allowed are {max_arena_mb} (max_arena_mb)"
+            )
+        self._execute = self._plan.run if self._dtype == np.float32 else self._plan.run_bytes
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for the values of one image on one thread, in bytes."""
+        return self._plan.arena_bytes
+
+    def kernels(self) -> dict[str, str]:
+        """Kernel of each operation by the name of the value it writes; fused ones share one, "view" moves nothing."""
+        steps, step_of = self._plan.steps(), self._lowered.step_of
+        names = [op.output for op in self.program.ops]
+        return {name: steps[step_of[name]][1] if name in step_of else "view" for name in names}
+
+    def run(self, x: Array) -> NDArray[np.float32]:
+        """Execute the program; safe to call from several threads.
+
+        Args:
+            x: float32 or uint8 [batch, *program.input_shape].
+
+        Returns:
+            float32 [batch, ...].
+
+        Raises:
+            InvalidInput: for data of the wrong shape or dtype, or with NaN or infinity.
+        """
+        x = self._checked(x)
+        out = np.empty((x.shape[0], *self._out_shape), np.float32)
+        row = self._execute(x, out)
+        if row >= 0:
+            raise InvalidInput(f"input row {row} holds NaN or infinity; clean the data before running the network")
+        return out
+
+    def trace(self, x: Array) -> tuple[NDArray[np.float32], dict[str, Array]]:
+        """Execute operation by operation, unfused.
+
+        Returns:
+            The output, and every value by name as `reference.run(trace=True)` gives it.
+        """
+        from lowbit.runtime.reference import check_input
+
+        x = check_input(self.program, x)
+        with self._lock:
+            if self._unfused is None:
+                self._unfused = Lowering(self.program, self._types, ISAS[self.isa], 1, fuse=False)
+        out = np.empty((len(x), *self._out_shape), np.float32)
+        values, exported, targets = {"input": x}, [], []
+        for name, export, shape in self._unfused.exports():
+            dtype = np.float32 if export[1] == 0 else np.int32
+            terms = (export[2],) if export[1] == 2 else ()
+            values[name] = np.empty((*terms, len(x), *shape), dtype)
+            exported.append(export)
+            targets.append(values[name])
+        self._unfused.plan.export_values(x, out, exported, targets)
+        return out, values
+
+    def profile(self, x: Array, repeats: int = 100) -> list[StepProfile]:
+        """Time every step on the first image of `x`, on one thread: the median of `repeats` runs."""
+        x = self._checked(x)[:1]
+        out = np.empty((1, *self._out_shape), np.float32)
+        times = np.array(self._plan.profile(x, out, repeats), np.float64).reshape(repeats, -1)
+        return [
+            StepProfile(name=name, kinds=kinds, kernel=kernel, ns=float(ns), ops=ops, bytes=size)
+            for (name, kernel, ops, size), kinds, ns in zip(
+                self._plan.steps(), self._lowered.kinds, np.median(times, axis=0), strict=True
+            )
+        ]
+
+    def _checked(self, x: Array) -> Array:
+        """`x` in the memory layout that the native code reads; finite values are checked there."""
+        if (
+            type(x) is np.ndarray
+            and x.dtype == self._dtype
+            and x.shape[1:] == self._shape
+            and x.shape[0]
+            and x.flags.c_contiguous
+            and x.flags.aligned
+        ):
+            return x
+        from lowbit.runtime.reference import check_input
+
+        return np.require(check_input(self.program, x), requirements=["C", "A"])
