@@ -25,7 +25,7 @@ _NONNEGATIVE: tuple[Any, ...] = (
 _TRANSPARENT: tuple[Any, ...] = (nn.Identity, nn.Dropout, nn.Dropout2d, F.dropout, F.dropout2d, "contiguous")
 _KEEPS_SIGN: tuple[Any, ...] = (
     *_TRANSPARENT, *FLATTENINGS, *MEANS, nn.Flatten, nn.MaxPool2d, F.max_pool2d, nn.AvgPool2d, F.avg_pool2d,
-    nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, Mean, AvgPool2d,
+    nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, Mean, AvgPool2d, AdaptiveAvgPool2d,
 )  # fmt: skip
 
 
