@@ -1,0 +1,139 @@
+"""`lowbit bench FILE`: a whole network beside its float and 8-bit versions in other runtimes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowbit.bench.contenders import onnxruntime_call, openvino_call, require, torch_call
+from lowbit.bench.onnx_models import export_shapes, export_torch, quantize_int8
+from lowbit.bench.rounds import interleave
+from lowbit.errors import InvalidInput
+from lowbit.provenance import provenance
+
+Array = NDArray[Any]
+Call = Callable[[], Any]
+CALIBRATION = 256
+
+
+def bench_file(
+    file: str | Path,
+    against: Sequence[str] = ("onnxruntime",),
+    *,
+    run: str | Path | None = None,
+    batch: int = 1,
+    threads: int = 1,
+    isa: str | None = None,
+    seconds: float = 1.0,
+) -> dict[str, Any]:
+    """Time a `.lowbit` file beside other runtimes.
+
+    Args:
+        file: the network.
+        against: of onnxruntime, openvino, torch; they run float32 and, onnxruntime, int8.
+        run: run whose float network they execute; None: a network of the same layer shapes with random weights.
+        batch: images at a time.
+        threads: of every runtime.
+        isa: instruction set of lowbit; None: the best.
+        seconds: to spend on each contender.
+
+    Returns:
+        `rows`, one a contender, with name, ratio (its time over lowbit's), us_per_image, spread, bytes.
+
+    Raises:
+        InvalidProgram: the file is damaged.
+        MissingExtra: a runtime is not installed.
+    """
+    from lowbit import runtime
+
+    if batch < 1 or threads < 1:
+        raise InvalidInput(f"--batch {batch} and --threads {threads} given; use 1 or more")
+    for name in against:
+        require(name)
+    net = runtime.load(str(file), threads=threads, isa=isa)
+    model, inputs = _material(net.program, run, max(batch, CALIBRATION))
+    x = np.ascontiguousarray(inputs[:batch])
+    with tempfile.TemporaryDirectory() as folder:
+        calls: dict[str, Call] = {"lowbit": lambda: net.run(x)}
+        sizes: dict[str, int] = {"lowbit": Path(file).stat().st_size}
+        add_others(calls, sizes, against, Path(folder), net.program, model, inputs, batch, threads)
+        timings = interleave(calls, seconds)
+    rows = [
+        {
+            "name": name,
+            "ratio": timing.ratio,
+            "us_per_image": 1e6 * timing.seconds / batch,
+            "spread": timing.spread,
+            "rounds": timing.rounds,
+            "bytes": sizes.get(name),
+        }
+        for name, timing in timings.items()
+    ]
+    return {
+        "kind": "file",
+        "file": str(file),
+        "same_network": model is not None,
+        "batch": batch,
+        "isa": isa or "best",
+        "noisy": any(timing.noisy for timing in timings.values()),
+        "rows": rows,
+        **provenance(threads=threads),
+    }
+
+
+def add_others(
+    calls: dict[str, Call],
+    sizes: dict[str, int],
+    against: Sequence[str],
+    folder: Path,
+    program: Any,
+    model: Any,
+    inputs: Array,
+    batch: int,
+    threads: int,
+) -> None:
+    """Add the other runtimes' calls and file sizes, writing their models into `folder`."""
+    x = np.ascontiguousarray(inputs[:batch])
+    float_file, int8_file = folder / "float32.onnx", folder / "int8.onnx"
+    if {"onnxruntime", "openvino"} & set(against):
+        if model is not None:
+            import torch
+
+            export_torch(model, torch.from_numpy(inputs[:1]), float_file)
+        else:
+            export_shapes(program, float_file)
+    if "onnxruntime" in against:
+        quantize_int8(float_file, int8_file, inputs[:CALIBRATION])
+        for name, path in (("float32", float_file), ("int8", int8_file)):
+            calls[f"onnxruntime {name}"] = onnxruntime_call(path, x, threads)
+            sizes[f"onnxruntime {name}"] = path.stat().st_size
+    if "openvino" in against:
+        calls["openvino float32"] = openvino_call(float_file, x, threads)
+        sizes["openvino float32"] = float_file.stat().st_size
+    if "torch" in against:
+        calls["torch float32"] = torch_call(model, x, threads)
+
+
+def _material(program: Any, run: str | Path | None, count: int) -> tuple[Any, Array]:
+    """The float network of a run, or None, and inputs [count, ...]."""
+    if run is None:
+        random = np.random.default_rng(0)
+        return None, random.random((count, *program.input_shape), dtype=np.float32)
+    from lowbit.training.network import float_network
+    from lowbit.training.runs import FLOAT, load_run
+
+    trained = load_run(run)
+    if trained.recipe.low_bit:
+        before = trained.folder / FLOAT
+        model = load_run(before).model if before.exists() else float_network(trained.recipe, trained.data)
+    else:
+        model = trained.model
+    if trained.data.shape != tuple(program.input_shape):
+        raise InvalidInput(f"{run}: its inputs are {list(trained.data.shape)}, the file's {list(program.input_shape)}")
+    x = trained.data.test_x.numpy()
+    return model, np.concatenate([x] * (1 + count // len(x)))[:count]

@@ -1,0 +1,136 @@
+"""`lowbit bench --layers`: single layers of common shapes, at several bit-widths, beside float32 and int8."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowbit.bench.contenders import require
+from lowbit.bench.file import Call, add_others
+from lowbit.bench.rounds import interleave
+from lowbit.errors import InvalidInput
+from lowbit.grid import Grid, Planes, Uniform
+from lowbit.program import Op, Program, Weight
+from lowbit.provenance import provenance
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A 3 x 3 convolution with as many outputs as inputs at size x size, or (size 0) a linear layer."""
+
+    channels: int
+    size: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image."""
+        return 9 * self.channels**2 * self.size**2 if self.size else self.channels**2
+
+    def __str__(self) -> str:
+        """As in tables."""
+        return f"conv3x3 {self.channels} @ {self.size}x{self.size}" if self.size else f"linear {self.channels}"
+
+
+SHAPES = (Shape(64, 56), Shape(128, 28), Shape(256, 14), Shape(512, 7), Shape(1024, 0))
+BITS = ((1, 1), (2, 2), (4, 4), (8, 8))
+
+
+def grids(weight_bits: int, activation_bits: int, channels: int) -> tuple[Grid, Grid]:
+    """Grids of weights (a scale each channel) and of activations that methods of these bits use.
+
+    Example:
+        >>> [grid.describe() for grid in grids(2, 2, 4)]
+        ['uniform -2..1', 'uniform 0..3']
+    """
+    scale = np.full(channels, 0.05, np.float32)
+    weight: Grid = (
+        Planes(bits=1, scales=scale[None]) if weight_bits == 1 else Uniform(bits=weight_bits, signed=True, scale=scale)
+    )
+    activation: Grid = (
+        Planes(bits=1, scales=np.ones(1, np.float32))
+        if activation_bits == 1
+        else Uniform(bits=activation_bits, scale=np.array(1 / (2**activation_bits - 1), np.float32))
+    )
+    return weight, activation
+
+
+def layer_program(shape: Shape, weight_bits: int, activation_bits: int) -> Program:
+    """One layer with random weights between a quantizer and its rescaled float output."""
+    random = np.random.default_rng(SEED)
+    n = shape.channels
+    weight_grid, activation_grid = grids(weight_bits, activation_bits, n)
+    kernel = (n, n, 3, 3) if shape.size else (n, n)
+    low, high = weight_grid.code_range
+    weight = Weight.from_codes(random.integers(low, high + 1, kernel), weight_grid)
+    settings = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "pad_mode": "zeros"}
+    if not shape.size:
+        settings = {}
+    kind = "conv" if shape.size else "linear"
+    ops = (
+        Op(kind="quantize", name="input", inputs=("input",), output="codes", grid=activation_grid),
+        Op(kind=kind, name="layer", inputs=("codes",), output="acc", weight=weight, attrs=settings),
+        Op(kind="rescale", name="layer", inputs=("acc",), output="out"),
+    )  # fmt: skip
+    return Program(ops=ops, input_shape=(n, shape.size, shape.size) if shape.size else (n,), output="out")
+
+
+def bench_layers(
+    against: Sequence[str] = ("onnxruntime",),
+    *,
+    threads: int = 1,
+    isa: str | None = None,
+    seconds: float = 1.0,
+    shapes: Sequence[Shape] = SHAPES,
+    bits: Sequence[tuple[int, int]] = BITS,
+) -> dict[str, Any]:
+    """Time single layers, float input to float output, at batch 1.
+
+    Args:
+        against: of onnxruntime, openvino.
+        threads: of every runtime.
+        isa: instruction set of lowbit; None: the best.
+        seconds: to spend on each contender of each layer.
+        shapes: layers.
+        bits: pairs of weight and activation bits.
+
+    Returns:
+        `rows`, one a layer and bit pair, with us and ratio by contender, and lowbit's gops (1 multiply-add = 2).
+    """
+    from lowbit import runtime
+
+    others = [name for name in against if name != "torch"]
+    if threads < 1:
+        raise InvalidInput(f"--threads is {threads}; use 1 or more")
+    for name in others:
+        require(name)
+    rows, noisy = [], False
+    for shape in shapes:
+        for pair in bits:
+            program = layer_program(shape, *pair)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "layer.lowbit"
+                program.save(file)
+                net = runtime.load(str(file), threads=threads, isa=isa)
+                inputs = np.random.default_rng(SEED).random((64, *program.input_shape), dtype=np.float32)
+                x = np.ascontiguousarray(inputs[:1])
+                calls: dict[str, Call] = {"lowbit": lambda net=net, x=x: net.run(x)}  # type: ignore[misc]
+                add_others(calls, {}, others, Path(folder), program, None, inputs[:8], 1, threads)
+                timings = interleave(calls, seconds)
+            noisy |= any(timing.noisy for timing in timings.values())
+            rows.append(
+                {
+                    "layer": str(shape),
+                    "bits": f"W{pair[0]}A{pair[1]}",
+                    "us": {name: 1e6 * timing.seconds for name, timing in timings.items()},
+                    "ratio": {name: timing.ratio for name, timing in timings.items()},
+                    "gops": 2e-9 * shape.macs / timings["lowbit"].seconds,
+                }
+            )
+    return {"kind": "layers", "isa": isa or "best", "noisy": noisy, "rows": rows, **provenance(threads=threads)}

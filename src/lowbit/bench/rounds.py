@@ -1,0 +1,91 @@
+"""Interleaved timing.
+
+Absolute times drift by tens of percent on a shared machine within seconds. So the contenders take turns in short
+rounds, a ratio is the median of the ratios within rounds, and the spread says how far to trust it.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+SAMPLE_SECONDS = 0.002
+"""Length of one sample: long against the clock's resolution, short against the machine's drift."""
+MIN_ROUNDS = 11
+NOISY = 0.15
+"""Spread above which a result is called noisy."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one contender.
+
+    Attributes:
+        seconds: median time of one call.
+        spread: distance of the quartiles over the median; 0 on a perfectly quiet machine.
+        ratio: how many times the reference's time; median over rounds.
+        rounds: samples taken.
+    """
+
+    seconds: float
+    spread: float
+    ratio: float
+    rounds: int
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the machine did other work meanwhile."""
+        return self.spread > NOISY
+
+
+def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float = 1.0) -> dict[str, Timing]:
+    """Time calls that take turns.
+
+    Args:
+        contenders: calls by name; the first is the reference of the ratios.
+        seconds: to spend on each, at least; rounds are at least 11.
+
+    Example:
+        >>> found = interleave({"a": lambda: sum(range(100)), "b": lambda: sum(range(1000))}, seconds=0.1)
+        >>> found["a"].ratio, found["b"].ratio > 2
+        (1.0, True)
+    """
+    repeats = {name: _repeats(call) for name, call in contenders.items()}
+    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        end = time.perf_counter() + seconds * len(contenders)
+        while len(next(iter(samples.values()))) < MIN_ROUNDS or time.perf_counter() < end:
+            for name, call in contenders.items():
+                samples[name].append(_time(call, repeats[name]))
+    finally:
+        if collecting:
+            gc.enable()
+    reference = next(iter(samples.values()))
+    return {name: _timing(taken, reference) for name, taken in samples.items()}
+
+
+def _repeats(call: Callable[[], object]) -> int:
+    """Calls that fill one sample, after warming up."""
+    call()
+    count = 1
+    while (taken := _time(call, count)) * count < SAMPLE_SECONDS:
+        count = max(count + 1, min(8 * count, round(1.2 * SAMPLE_SECONDS / max(taken, 1e-9))))
+    return count
+
+
+def _time(call: Callable[[], object], count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def _timing(taken: list[float], reference: list[float]) -> Timing:
+    low, middle, high = statistics.quantiles(taken, n=4)
+    ratio = statistics.median(a / b for a, b in zip(taken, reference, strict=True))
+    return Timing(seconds=middle, spread=(high - low) / middle, ratio=ratio, rounds=len(taken))

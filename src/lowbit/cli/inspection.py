@@ -1,0 +1,56 @@
+"""`lowbit inspect`: what is in a file, and which kernels would run it here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lowbit.file import load
+from lowbit.table import Table
+
+SHOWN = ("layer", "kind", "output", "W", "A", "weight grid", "parameters", "MACs", "bytes", "exact", "kernel")
+
+
+def describe(file: str) -> dict[str, Any]:
+    """File size, input, output, operations, layers with their kernels, and provenance.
+
+    Raises:
+        InvalidProgram: the file is damaged.
+        OSError: it cannot be read.
+    """
+    program = load(file)
+    table = program.summary().to_dict()
+    kernels = kernels_of(file)
+    rows = [{**row, "kernel": kernels.get(row["layer"])} for row in table["rows"]]
+    return {
+        "file": file,
+        "bytes": Path(file).stat().st_size,
+        "input": {"shape": list(program.input_shape), "dtype": program.input_dtype},
+        "operations": [{"kind": op.kind, "name": op.name} for op in program.ops],
+        "exact": program.exact,
+        "layers": rows,
+        "totals": table["totals"],
+        "notes": table["notes"],
+        "source": dict(program.source),
+    }
+
+
+def kernels_of(file: str) -> dict[str, str]:
+    """Kernel of each layer on this machine; empty where the native module is missing."""
+    from lowbit import runtime
+    from lowbit.report.content import layer_kernels
+
+    try:
+        return layer_kernels(runtime.load(file))
+    except ImportError:
+        return {}
+
+
+def text(file: str, found: dict[str, Any]) -> str:
+    """The description for people."""
+    shape = " x ".join(map(str, found["input"]["shape"]))
+    head = f"{file}: {found['bytes']:,} bytes, input {found['input']['dtype']} {shape}, "
+    head += "exact" if found["exact"] else "not exact: it multiplies floats"
+    source = [f"{key}: {value}" for key, value in found["source"].items()]
+    table = Table(SHOWN, found["layers"], notes=found["notes"], totals=found["totals"])
+    return "\n".join([head, "", str(table), *([""] if source else []), *source])
