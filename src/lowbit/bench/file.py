@@ -128,11 +128,13 @@ def _material(program: Any, run: str | Path | None, count: int) -> tuple[Any, Ar
     from lowbit.training.runs import FLOAT, load_run
 
     trained = load_run(run)
-    if trained.recipe.low_bit:
-        before = trained.folder / FLOAT
-        model = load_run(before).model if before.exists() else float_network(trained.recipe, trained.data)
-    else:
+    before = Path(trained.recipe.start or trained.folder / FLOAT)
+    if not trained.recipe.low_bit:
         model = trained.model
+    elif before.exists():
+        model = load_run(before).model
+    else:
+        model = float_network(trained.recipe, trained.data)  # trained from scratch: only its speed can be compared
     if trained.data.shape != tuple(program.input_shape):
         raise InvalidInput(f"{run}: its inputs are {list(trained.data.shape)}, the file's {list(program.input_shape)}")
     x = trained.data.test_x.numpy()

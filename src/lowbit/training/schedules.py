@@ -86,7 +86,9 @@ def make_schedule(
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)
     if rise and rise >= total:
-        raise InvalidInput(f"schedule: warmup of {warmup:g} epochs in a training of {epochs}; use fewer (schedule.warmup=0)")
+        raise InvalidInput(
+            f"schedule: warmup of {warmup:g} epochs in a training of {epochs}; use fewer (schedule.warmup=0)"
+        )
     if name == "cosine":
         body = cosine(total - rise)
     elif name == "steps":
