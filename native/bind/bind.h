@@ -8,7 +8,9 @@
 namespace lowbit {
 
 void bind_epilogue(nanobind::module_& m);
+void bind_fake(nanobind::module_& m);
 void bind_plan(nanobind::module_& m);
+void bind_check(nanobind::module_& m);
 bool isa_present(Isa isa);
 
 }  // namespace lowbit

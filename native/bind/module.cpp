@@ -60,5 +60,7 @@ bool lowbit::isa_present(Isa isa) {
 NB_MODULE(_kernels, m) {
   m.def("simd_features", &simd_features, "Instruction sets of this processor: name -> present.");
   lowbit::bind_epilogue(m);
+  lowbit::bind_fake(m);
   lowbit::bind_plan(m);
+  lowbit::bind_check(m);
 }

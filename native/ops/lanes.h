@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__SSE2__)
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -66,6 +68,35 @@ LOWBIT_INLINE uint16_t plane16(const B16& codes, int j) {
   uint16_t bits = 0;
   for (int i = 0; i < 16; ++i) bits = static_cast<uint16_t>(bits | (((codes[i] >> j) & 1) << i));
   return bits;
+#endif
+}
+
+// Bit j of 16 codes held in 32-bit lanes.
+LOWBIT_INLINE uint16_t plane16(const I16& codes, int j) {
+#if defined(__AVX512F__)
+  // bits |= ((codes[i] >> j) & 1) << i;
+  return _mm512_test_epi32_mask((__m512i)codes, _mm512_set1_epi32(1 << j));
+#else
+  return plane16(__builtin_convertvector(codes, B16), j);
+#endif
+}
+
+// code + (v >= t): one comparison to a mask and one masked addition where masks exist.
+LOWBIT_INLINE I16 count_reached(const I16& code, const I16& v, const I16& t) {
+#if defined(__AVX512F__)
+  const __mmask16 reached = _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)t);
+  return (I16)_mm512_mask_add_epi32((__m512i)code, reached, (__m512i)code, _mm512_set1_epi32(1));
+#else
+  return code - (v >= t);
+#endif
+}
+
+LOWBIT_INLINE I16 count_reached(const I16& code, const F16& v, const F16& t) {
+#if defined(__AVX512F__)
+  const __mmask16 reached = _mm512_cmp_ps_mask((__m512)v, (__m512)t, _CMP_GE_OQ);
+  return (I16)_mm512_mask_add_epi32((__m512i)code, reached, (__m512i)code, _mm512_set1_epi32(1));
+#else
+  return code - (v >= t);
 #endif
 }
 

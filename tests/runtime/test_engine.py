@@ -57,11 +57,8 @@ def activation_grid(rng: Rng, bits: int | None = None, arithmetic: bool = False)
     if kind == 5:
         return Planes(bits=1, scales=scale_of(rng, 1))
     if kind == 6:
-        return (
-            Planes(bits=int(rng.integers(1, 4)), scales=scale_of(rng, None) * np.float32(1))
-            if False
-            else Planes(bits=2, scales=scale_of(rng, 2))
-        )
+        planes = int(rng.integers(1, 4))
+        return Planes(bits=planes, scales=scale_of(rng, planes))
     return Levels(bits=max(bits, 3), scale=scale_of(rng), table=table_of(rng, max(bits, 3)))
 
 
@@ -191,8 +188,12 @@ class Builder:
 
     def pool(self, name: str) -> str | None:
         rng, kernel = self.rng, tuple(int(k) for k in self.rng.integers(1, 4, 2))
-        attrs = {"kernel": kernel, "stride": tuple(int(s) for s in rng.integers(1, 4, 2)), "ceil": int(rng.integers(0, 2)),
-                 "padding": tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)}  # fmt: skip
+        attrs = {
+            "kernel": kernel,
+            "stride": tuple(int(s) for s in rng.integers(1, 4, 2)),
+            "ceil": int(rng.integers(0, 2)),
+            "padding": tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel),
+        }
         if rng.integers(0, 2):
             return self.add(
                 "max_pool", (name,), attrs=attrs | {"dilation": tuple(int(d) for d in rng.choice([1, 1, 2], 2))}
@@ -346,9 +347,16 @@ def test_quantize_ties_extremes_and_zeros(isa):
     half = np.arange(-600, 600, dtype=np.float32) / 2
     x = np.concatenate([half, np.nextafter(half, np.float32(9e9)), [0.0, -0.0, 3e38, -3e38, 1e-45, 2**24, -(2**23)]])
     x = x.astype(np.float32)[None]
-    for grid in (Uniform(bits=8, scale=1, signed=True), Uniform(bits=3, scale=1.7, zero=3), Uniform(bits=4, scale=0.5, odd=True),
-                 Uniform(bits=2, scale=1e-38), Uniform(bits=8, scale=3e38, odd=True), Planes(bits=1, scales=[2.0]),
-                 Uniform(bits=8, scale=1, zero=30000)):  # fmt: skip
+    grids = (
+        Uniform(bits=8, scale=1, signed=True),
+        Uniform(bits=3, scale=1.7, zero=3),
+        Uniform(bits=4, scale=0.5, odd=True),
+        Uniform(bits=2, scale=1e-38),
+        Uniform(bits=8, scale=3e38, odd=True),
+        Planes(bits=1, scales=[2.0]),
+        Uniform(bits=8, scale=1, zero=30000),
+    )
+    for grid in grids:
         ops = (Op(kind="quantize", name="q", inputs=("input",), output="c", grid=grid),
                Op(kind="dequantize", name="d", inputs=("c",), output="y"))  # fmt: skip
         with np.errstate(over="ignore"):
@@ -423,7 +431,7 @@ def test_strided_and_foreign_input():
 
 
 def test_settings():
-    with pytest.raises(UnknownName, match="Known: .*scalar"):
+    with pytest.raises(UnknownName, match=r"Known: .*scalar"):
         Engine(small(), isa="sse9")
     for threads in (0, 257, 1.5):
         with pytest.raises(ValueError, match=r"allowed is an integer 1\.\.256"):
@@ -443,6 +451,7 @@ def test_environment_chooses_the_isa(monkeypatch):
 
 
 def test_import_is_light():
-    code = "import sys, lowbit.runtime.engine; print([m for m in ('torch', 'onnxruntime', 'pandas', 'scipy') if m in sys.modules])"
+    heavy = ("torch", "onnxruntime", "pandas", "scipy")
+    code = f"import sys, lowbit.runtime.engine; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert out.stdout.strip() == "[]"

@@ -54,6 +54,4 @@ void bits_1x16_portable(const BitTile& t) {
   }
 }
 
-void bits_naive(const BitTile& t) { bits_reference(t); }
-
 }  // namespace lowbit

@@ -6,7 +6,6 @@
 
 namespace lowbit {
 
-void bits_naive(const BitTile&);
 void bits_1x16_portable(const BitTile&);
 #if defined(__x86_64__)
 void bits_4x16_avx2(const BitTile&);

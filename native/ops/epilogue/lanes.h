@@ -96,7 +96,7 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       }
       for (int k = 0; k < s.levels; ++k) {
         const I16 t = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
-        for (int n = 0; n < N; ++n) code[n] -= v[n] >= t;
+        for (int n = 0; n < N; ++n) code[n] = count_reached(code[n], v[n], t);
       }
       for (int n = 0; n < N; ++n) v[n] = code[n];
       break;
@@ -111,7 +111,7 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       }
       for (int k = 0; k < s.levels; ++k) {
         const I16 bits = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
-        for (int n = 0; n < N; ++n) code[n] -= f[n] >= (F16)bits;
+        for (int n = 0; n < N; ++n) code[n] = count_reached(code[n], f[n], (F16)bits);
       }
       for (int n = 0; n < N; ++n) v[n] = code[n];
       break;
@@ -120,17 +120,16 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
 }
 
 LOWBIT_INLINE void store_codes(const EpilogueTile& e, int64_t p, int c, int lanes, I16 v) {
-  B16 codes = __builtin_convertvector(v, B16);
-  if (e.sink.codes) store(e.sink.codes + p * e.sink.channels + c, codes, lanes);
+  if (e.sink.codes) store(e.sink.codes + p * e.sink.channels + c, __builtin_convertvector(v, B16), lanes);
   if (!e.sink.planes) return;
-  for (int i = lanes; i < LANES; ++i) codes[i] = 0;
+  for (int i = lanes; i < LANES; ++i) v[i] = 0;
   // uint32 planes[p][c / 32][j], bits c % 32 and up; the last half word of a pixel clears what it does not
   // fill.
   uint8_t* word = reinterpret_cast<uint8_t*>(e.sink.planes) +
                   4 * ((p * e.sink.plane_words + c / 32) * e.sink.plane_count) + (c / 16 % 2) * 2;
   const bool alone = c / 16 % 2 == 0 && c + LANES >= e.sink.channels;
   for (int j = 0; j < e.sink.plane_count; ++j, word += 4) {
-    const uint32_t bits = plane16(codes, j);
+    const uint32_t bits = plane16(v, j);
     if (alone) {
       __builtin_memcpy(word, &bits, 4);
     } else {

@@ -92,7 +92,8 @@ class Engine:
         self._lock = threading.Lock()
         if self.arena_bytes > max_arena_mb * 2**20:
             raise InvalidProgram(
-                f"one image takes {self.arena_bytes / 2**20:.0f} MB of memory, allowed are {max_arena_mb} (max_arena_mb)"
+                f"one image takes {self.arena_bytes / 2**20:.0f} MB of memory, "
+                f"allowed are {max_arena_mb} (max_arena_mb)"
             )
         self._execute = self._plan.run if self._dtype == np.float32 else self._plan.run_bytes
 

@@ -262,7 +262,7 @@ class Lowering:
     def _form(self, name: str, op: Op, operand: Operand, kind: str) -> int:
         """Id of a code value in the form that a layer reads, made by a step of its own where no producer stored it."""
         root, (channels, pixels) = self._root(name), layout(self.types[name])
-        groups, inner, _ = shape_of(op)
+        inner = shape_of(op)[1]
         if kind != "bits":
             if operand.table is None:
                 return self.ids[root]
@@ -314,7 +314,11 @@ class Lowering:
     def _lower(self, op: Op) -> None:
         if op.output in self.alias:
             return
-        epilogue = _kernels.Epilogue(*layout(self.types[op.output]))
+        channels, pixels = layout(self.types[op.output])
+        if channels == 1 and op.kind in ("quantize", "activation"):
+            self._lower_plane(op, pixels)
+            return
+        epilogue = _kernels.Epilogue(channels, pixels)
         if op.kind in ("concat", "flatten"):
             self._move(op)
             return
@@ -347,6 +351,14 @@ class Lowering:
         else:
             self._map(op, sources, epilogue)
         self._step(ops)
+
+    def _lower_plane(self, op: Op, pixels: int) -> None:
+        """One channel, and nothing that depends on it: its pixels take the lanes of channels."""
+        epilogue = _kernels.Epilogue(pixels, 1)
+        self._stage(op, epilogue)
+        self._sink(epilogue, op.output, aligned=False)
+        self._map(op, [self.types[op.inputs[0]]], epilogue)
+        self._step([op])
 
     def _layer(self, op: Op, choice: Choice, forms: list[int], epilogue: Any) -> None:
         assert op.weight is not None

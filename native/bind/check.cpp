@@ -1,0 +1,103 @@
+// Kernels against their naive references on random tiles, for the tests: operands that no grid produces
+// included.
+#include <random>
+#include <vector>
+
+#include "bind/bind.h"
+#include "ops/bits/reference.h"
+#include "ops/bits/select.h"
+#include "ops/dot8/reference.h"
+#include "ops/dot8/select.h"
+
+namespace lowbit {
+
+namespace {
+
+constexpr int STRIDE = TILE_BLOCKS * LANES;
+
+// A random tile: memory of activations with pointers into it, and room for two results.
+struct Tile {
+  Tile(std::mt19937& random, int taps, int x_bytes) : memory(static_cast<size_t>(x_bytes + 64) * 7) {
+    for (uint8_t& byte : memory) byte = static_cast<uint8_t>(random());
+    for (int i = 0; i < taps * TILE_PIXELS; ++i)
+      x.push_back(memory.data() + random() % 7 * static_cast<size_t>(x_bytes));
+  }
+  bool equal(int pixels, int blocks) const {
+    for (int p = 0; p < pixels; ++p)
+      for (int c = 0; c < blocks * LANES; ++c)
+        if (got[static_cast<size_t>(p * STRIDE + c)] != want[static_cast<size_t>(p * STRIDE + c)])
+          return false;
+    return true;
+  }
+  std::vector<uint8_t> memory;
+  std::vector<const uint8_t*> x;
+  std::vector<int32_t> got = std::vector<int32_t>(TILE_PIXELS * STRIDE), want = got;
+};
+
+bool check_dot8(Isa isa, unsigned seed) {
+  std::mt19937 random(seed);
+  const int taps = 1 + static_cast<int>(random() % 9), words = 1 + static_cast<int>(random() % 20);
+  Tile tile(random, taps, words * 4);
+  const bool fit = random() % 2;
+  if (fit)
+    for (uint8_t& byte : tile.memory) byte &= 127;  // 2 * 127 * 128 <= 32767
+  const int64_t block = int64_t(taps) * words * 4 * LANES;
+  std::vector<int8_t> w(static_cast<size_t>(block * TILE_BLOCKS));
+  for (int8_t& value : w) value = static_cast<int8_t>(random());
+  DotTile t{tile.x.data(),
+            0,
+            taps,
+            words,
+            w.data(),
+            block,
+            tile.got.data(),
+            STRIDE,
+            1 + static_cast<int>(random() % TILE_PIXELS),
+            1 + static_cast<int>(random() % TILE_BLOCKS),
+            fit};
+  select_dot8(isa, fit).run(t);
+  t.out = tile.want.data();
+  dot8_reference(t);
+  return tile.equal(t.pixels, t.blocks);
+}
+
+bool check_bits(Isa isa, unsigned seed) {
+  std::mt19937 random(seed);
+  const int taps = 1 + static_cast<int>(random() % 9), words = 1 + static_cast<int>(random() % 20);
+  const int x_planes = 1 + static_cast<int>(random() % 8);
+  const auto coding = static_cast<Coding>(random() % 3);
+  const int planes = coding == Coding::mask ? 2 : 1 + static_cast<int>(random() % 8);
+  Tile tile(random, taps, words * x_planes * 4);
+  const int64_t block = int64_t(taps) * words * planes * LANES;
+  std::vector<uint32_t> w(static_cast<size_t>(block * TILE_BLOCKS));
+  for (uint32_t& value : w) value = random() % 4 ? static_cast<uint32_t>(random()) : 0xFFFFFFFFu;
+  std::vector<int32_t> weight;
+  for (int i = 0; i < planes; ++i) weight.push_back(static_cast<int32_t>(random() % 600) - 300);
+  BitTile t{tile.x.data(),
+            0,
+            taps,
+            words,
+            x_planes,
+            w.data(),
+            block,
+            planes,
+            weight.data(),
+            coding,
+            tile.got.data(),
+            STRIDE,
+            1 + static_cast<int>(random() % TILE_PIXELS),
+            1 + static_cast<int>(random() % TILE_BLOCKS)};
+  select_bits(isa).run(t);
+  t.out = tile.want.data();
+  bits_reference(t);
+  return tile.equal(t.pixels, t.blocks);
+}
+
+}  // namespace
+
+void bind_check(nanobind::module_& m) {
+  m.def("check_dot8", [](int isa, unsigned seed) { return check_dot8(static_cast<Isa>(isa), seed); });
+  m.def("check_bits", [](int isa, unsigned seed) { return check_bits(static_cast<Isa>(isa), seed); });
+}
+
+}  // namespace lowbit

@@ -1,0 +1,142 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+def simd_features() -> dict[str, bool]: ...
+def isa_present(isa: int) -> bool: ...
+def choose_layer(
+    isa: int,
+    shape: Sequence[int],
+    units: Array,
+    x_planes: Sequence[int],
+    ones: bool,
+    codebook: bool,
+    budget: int,
+) -> tuple[str, int]: ...
+def check_dot8(isa: int, seed: int) -> bool: ...
+def check_bits(isa: int, seed: int) -> bool: ...
+
+class Epilogue:
+    floats: int
+    codes: int
+    planes: int
+    acc: int
+    plane_count: int
+    plane_words: int
+    def __init__(self, channels: int, pixels: int) -> None: ...
+    def rescale(self, coefficients: Array, bias: Array | None) -> None: ...
+    def affine(self, scale: Array, shift: Array) -> None: ...
+    def clip(self, low: float, high: float) -> None: ...
+    def hardswish(self) -> None: ...
+    def leaky(self, slope: float) -> None: ...
+    def sign(self) -> None: ...
+    def dequantize(self, scale: float) -> None: ...
+    def quantize(self, step: float, before: float, after: float, low: float, high: float) -> None: ...
+    def threshold_int(self, thresholds: Array, descending: Array) -> None: ...
+    def threshold_float(self, thresholds: Array, descending: Array) -> None: ...
+
+class Plan:
+    def __init__(self, isa: int, threads: int) -> None: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    def value(self, bytes: int, role: int) -> int: ...
+    def layer(
+        self,
+        name: str,
+        kind: str,
+        window: Sequence[int],
+        channels: Sequence[int],
+        packed: Array,
+        bits: int,
+        units: Array,
+        ones: bool,
+        inputs: Sequence[tuple[int, int, int, int, int]],
+        epilogue: Epilogue,
+    ) -> None: ...
+    def direct(
+        self,
+        name: str,
+        window: Sequence[int],
+        channels: Sequence[int],
+        packed: Array,
+        bits: int,
+        units: Array,
+        ones: bool,
+        input: int,
+        input_units: Array,
+        codebook: bool,
+        epilogue: Epilogue,
+    ) -> None: ...
+    def float_layer(
+        self,
+        name: str,
+        window: Sequence[int],
+        channels: Sequence[int],
+        packed: Array,
+        bits: int,
+        units: Array,
+        scales: Array,
+        offsets: Array,
+        input: int,
+        epilogue: Epilogue,
+    ) -> None: ...
+    def map(
+        self,
+        name: str,
+        source: int,
+        inputs: Sequence[int],
+        terms: int,
+        table: Array,
+        bytes: Array,
+        epilogue: Epilogue,
+    ) -> None: ...
+    def pool(
+        self,
+        name: str,
+        value: int,
+        maximum: bool,
+        codes: bool,
+        count_pad: bool,
+        divisor: float,
+        window: Sequence[int],
+        units: Array,
+        scales: Array,
+        epilogue: Epilogue,
+    ) -> None: ...
+    def concat(
+        self,
+        name: str,
+        inputs: Sequence[int],
+        channels: Sequence[int],
+        pixels: int,
+        element: int,
+        output: int,
+    ) -> None: ...
+    def transpose(self, name: str, input: int, channels: int, pixels: int, element: int, output: int) -> None: ...
+    def copy(self, name: str, input: int, bytes: int, output: int) -> None: ...
+    def split(
+        self,
+        name: str,
+        input: int,
+        table: Array,
+        channels: int,
+        pixels: int,
+        group: int,
+        planes: int,
+        output: int,
+    ) -> None: ...
+    def finish(self, keep: bool, input_bytes: int, output_bytes: int) -> None: ...
+    def run(self, x: Array, y: Array) -> int: ...
+    def run_bytes(self, x: Array, y: Array) -> int: ...
+    def export_values(
+        self,
+        x: Array,
+        y: Array,
+        values: Sequence[tuple[int, int, int, int, int, int]],
+        targets: Sequence[Array],
+    ) -> None: ...
+    def profile(self, x: Array, y: Array, repeats: int) -> list[list[int]]: ...
+    def steps(self) -> list[tuple[str, str, int, int]]: ...
