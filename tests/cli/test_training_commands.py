@@ -160,6 +160,15 @@ def test_convert_compares_the_answers(capsys, low_run, tmp_path):
     assert found["bytes"] == (tmp_path / "n.lowbit").stat().st_size
 
 
+def test_report_puts_runs_side_by_side(capsys, float_run, low_run, tmp_path):
+    code, text, _ = run(capsys, "report", float_run, low_run, "-o", tmp_path / "r.html")
+    assert code == 0
+    assert "2 run(s), 4 layers" in text
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert [row["ours"] for row in found["contenders"]] == [False, True]
+    assert found["contenders"][1]["us_1"] > 0
+
+
 def test_methods_as_text_and_json(capsys):
     code, text, _ = run(capsys, "methods")
     assert code == 0

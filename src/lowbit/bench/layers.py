@@ -61,8 +61,14 @@ def grids(weight_bits: int, activation_bits: int, channels: int) -> tuple[Grid, 
     return weight, activation
 
 
-def layer_program(shape: Shape, weight_bits: int, activation_bits: int) -> Program:
-    """One layer with random weights between a quantizer and its rescaled float output."""
+def layer_program(shape: Shape, weight_bits: int, activation_bits: int, *, inside: bool = False) -> Program:
+    """One layer with random weights, from a quantizer of its float input to a float output.
+
+    Args:
+        shape: of the layer.
+        weight_bits, activation_bits: 1 to 8.
+        inside: end in codes of the same bits, as between two layers of a network; they are dequantized after.
+    """
     random = np.random.default_rng(SEED)
     n = shape.channels
     weight_grid, activation_grid = grids(weight_bits, activation_bits, n)
@@ -73,12 +79,41 @@ def layer_program(shape: Shape, weight_bits: int, activation_bits: int) -> Progr
     if not shape.size:
         settings = {}
     kind = "conv" if shape.size else "linear"
-    ops = (
+    ops: tuple[Op, ...] = (
         Op(kind="quantize", name="input", inputs=("input",), output="codes", grid=activation_grid),
         Op(kind=kind, name="layer", inputs=("codes",), output="acc", weight=weight, attrs=settings),
-        Op(kind="rescale", name="layer", inputs=("acc",), output="out"),
     )  # fmt: skip
+    if inside:
+        ops += _to_codes(activation_grid, n, random)
+    else:
+        ops += (Op(kind="rescale", name="layer", inputs=("acc",), output="out"),)
     return Program(ops=ops, input_shape=(n, shape.size, shape.size) if shape.size else (n,), output="out")
+
+
+def _to_codes(grid: Grid, channels: int, random: np.random.Generator) -> tuple[Op, ...]:
+    """From accumulators to codes as `convert` writes it: thresholds up to 4 bits, the chain itself above."""
+    last = Op(kind="dequantize", name="output", inputs=("next",), output="out")
+    if grid.bits > 4:
+        return (
+            Op(kind="rescale", name="layer", inputs=("acc",), output="real"),
+            Op(kind="activation", name="layer", inputs=("real",), output="positive", attrs={"function": "relu"}),
+            Op(kind="quantize", name="layer", inputs=("positive",), output="next", grid=grid),
+            last,
+        )
+    cuts = np.sort(random.integers(-50, 50, (channels, 2**grid.bits - 1)), axis=1).astype(np.int32)
+    arrays: dict[str, np.ndarray] = {"thresholds": cuts, "descending": np.zeros(channels, np.uint8)}
+    return (Op(kind="threshold", name="layer", inputs=("acc",), output="next", grid=grid, arrays=arrays), last)
+
+
+def inside_seconds(shape: Shape, pair: tuple[int, int], threads: int, isa: str | None) -> float:
+    """Median time of the layer from packed codes to packed codes, as inside a network."""
+    from lowbit.runtime.engine import Engine
+
+    program = layer_program(shape, *pair, inside=True)
+    x = np.random.default_rng(SEED).random((1, *program.input_shape), dtype=np.float32)
+    steps = Engine(program, threads=threads, isa=isa).profile(x, repeats=51)
+    first = next(i for i, step in enumerate(steps) if {"conv", "linear"} & set(step.kinds))
+    return 1e-9 * sum(step.ns for step in steps[first:] if step.kinds != ("dequantize",))
 
 
 def bench_layers(
@@ -101,7 +136,8 @@ def bench_layers(
         bits: pairs of weight and activation bits.
 
     Returns:
-        `rows`, one a layer and bit pair, with us and ratio by contender, and lowbit's gops (1 multiply-add = 2).
+        `rows`, one a layer and bit pair, with us and ratio by contender, and lowbit's us_inside and gops: from packed
+        codes to packed codes, on one thread, as inside a network (1 multiply-add = 2 operations).
     """
     from lowbit import runtime
 
@@ -124,13 +160,15 @@ def bench_layers(
                 add_others(calls, {}, others, Path(folder), program, None, inputs[:8], 1, threads)
                 timings = interleave(calls, seconds)
             noisy |= any(timing.noisy for timing in timings.values())
+            inside = inside_seconds(shape, pair, 1, isa)
             rows.append(
                 {
                     "layer": str(shape),
                     "bits": f"W{pair[0]}A{pair[1]}",
                     "us": {name: 1e6 * timing.seconds for name, timing in timings.items()},
                     "ratio": {name: timing.ratio for name, timing in timings.items()},
-                    "gops": 2e-9 * shape.macs / timings["lowbit"].seconds,
+                    "us_inside": 1e6 * inside,
+                    "gops": 2e-9 * shape.macs / inside,
                 }
             )
     return {"kind": "layers", "isa": isa or "best", "noisy": noisy, "rows": rows, **provenance(threads=threads)}

@@ -22,11 +22,15 @@ def bench_text(found: dict[str, Any]) -> str:
     else:
         lines.append(f"single layers, batch 1, {found['threads']} thread(s), {found['machine']['processor']}")
         others = [name for name in found["rows"][0]["us"] if name != "lowbit"]
-        heads = "".join(f"{name + ' / lowbit':>30}" for name in others)
-        lines.append(f"{'layer':<26}{'bits':<8}{'us':>10}{'GOP/s':>9}{heads}")
+        heads = "".join(f"{name.replace('onnxruntime', 'ORT') + ' / lowbit':>23}" for name in others)
+        lines.append(f"{'layer':<26}{'bits':<8}{'us':>10}{heads}{'us inside':>11}{'GOP/s':>8}")
         for row in found["rows"]:
-            ratios = "".join(f"{row['ratio'][name]:>30.2f}" for name in others)
-            lines.append(f"{row['layer']:<26}{row['bits']:<8}{row['us']['lowbit']:>10.1f}{row['gops']:>9.1f}{ratios}")
+            ratios = "".join(f"{row['ratio'][name]:>23.2f}" for name in others)
+            lines.append(
+                f"{row['layer']:<26}{row['bits']:<8}{row['us']['lowbit']:>10.1f}{ratios}"
+                f"{row['us_inside']:>11.1f}{row['gops']:>8.0f}"
+            )
+        lines.append("us: float input to float output; inside: packed codes to packed codes, as between layers")
     if found["noisy"]:
         lines.append("the machine was busy: times spread by more than 15 %, so repeat before quoting any of this")
     return "\n".join(lines)

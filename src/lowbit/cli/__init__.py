@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run a .lowbit file on an array",
     "inspect": "show what is in a .lowbit file",
     "bench": "time a .lowbit file, or single layers, beside other runtimes",
+    "report": "put runs on one HTML page",
     "doctor": "check this installation",
 }
 BASE = ("run", "inspect", "doctor")

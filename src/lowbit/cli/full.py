@@ -199,3 +199,20 @@ def bench(
         assert file is not None
         found = bench_file(file, others, run=run, batch=batch, threads=threads, isa=isa, seconds=seconds)
     _say(found, json_, bench_text(found))
+
+
+@app.command(epilog="Example: lowbit report runs/float runs/digits -o report.html")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page; its numbers go beside it as .json.")],
+    threads: Threads = None,
+    json_: Json = False,
+) -> None:
+    """Put one or several runs on one HTML page that opens offline."""
+    from lowbit.atomic import require_writable
+    from lowbit.report import report as write_report
+
+    require_writable(output)
+    _use_threads(threads)
+    content = write_report(runs, output)
+    _say(content, json_, f"{output}: {len(content['contenders'])} run(s), {len(content['layers'])} layers")
