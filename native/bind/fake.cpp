@@ -16,17 +16,17 @@ namespace nb = nanobind;
 using Address = uintptr_t;
 
 const fake::Kernels& kernels() {
-  static const fake::Kernels best = fake::select(isa_present(Isa::avx512bw)  ? Isa::avx512bw
-                                                 : isa_present(Isa::avx2) ? Isa::avx2
-                                                                          : Isa::scalar);
+  static const fake::Kernels best = fake::select(isa_present(Isa::avx512bw) ? Isa::avx512bw
+                                                 : isa_present(Isa::avx2)   ? Isa::avx2
+                                                                            : Isa::scalar);
   return best;
 }
 
 const float* in(Address a) { return reinterpret_cast<const float*>(a); }
 float* out(Address a) { return reinterpret_cast<float*>(a); }
 
-// Splits [0, count) at multiples of kBlock. Threads are made for the call: a pool would not survive a fork, and below
-// this size one thread is faster.
+// Splits [0, count) at multiples of kBlock. Threads are made for the call: a pool would not survive a fork,
+// and below this size one thread is faster.
 template <class Job>
 void split(int64_t count, int threads, Job job) {
   const int64_t blocks = (count + fake::kBlock - 1) / fake::kBlock;

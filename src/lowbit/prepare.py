@@ -194,37 +194,48 @@ def _share_additions(model: nn.Module, method: Spec | None) -> None:
 
 
 def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
-    """A sign behind a ReLU is constant: remove a ReLU whose only readers are signs, warn about the others."""
+    """Remove every ReLU whose only readers (through pools, flattening, dropout) are quantizers that do its work.
+
+    That are unsigned quantizers whose grid and gradient end at 0, where nothing changes, and signs, which would be
+    constant behind a ReLU. Warn about signs that stay constant.
+    """
     modules = dict(model.named_modules(remove_duplicate=False))
 
     def readers(node: fx.Node) -> list[fx.Node]:
         found = []
         for user in node.users:
-            through = is_any(
-                user, modules, (nn.Identity, nn.Dropout, nn.Flatten, nn.MaxPool2d, torch.flatten, "flatten")
-            )
-            found += readers(user) if through else [user]
+            found += readers(user) if is_any(user, modules, _MONOTONE) else [user]
         return found
 
-    def is_sign(node: fx.Node) -> bool:
+    def quantizer(node: fx.Node) -> Quantizer | None:
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        q = getattr(layer, "input_quantizer", None)
-        return q is not None and q.card.name == "sign"
+        return layer.input_quantizer if isinstance(layer, WeightLayer) else None
+
+    def absorbs(node: fx.Node) -> bool:
+        q = quantizer(node)
+        return q is not None and (q.folds_relu or q.card.name == "sign")
 
     calls: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
         if node.op == "call_module" and is_any(node, modules, (nn.ReLU,)):
             calls.setdefault(str(node.target), []).append(node)
+    folded: dict[str, str] = {}
     for name, nodes in calls.items():
-        if all(readers(n) and all(is_sign(r) for r in readers(n)) for n in nodes):
+        used = [r for n in nodes for r in readers(n)]
+        if all(readers(n) for n in nodes) and all(absorbs(r) for r in used):
             parent, _, leaf = name.rpartition(".")
             setattr(modules[parent], leaf, nn.Identity())
-            model.lowbit_removed = [*getattr(model, "lowbit_removed", []), name]  # type: ignore[assignment]
+            folded[name] = ", ".join(dict.fromkeys(str(r.target) for r in used))
+    model.lowbit_folded = folded  # type: ignore[assignment]
     modules = dict(model.named_modules(remove_duplicate=False))
-    for node in graph.nodes:
-        if is_sign(node) and nonnegative(node.args[0], modules):
-            warnings.warn(
-                f"{node.target}: its input is never negative, so its sign is always +1; take the ReLU away "
-                "in front of it, or use another activation method",
-                stacklevel=3,
-            )
+    signs = [n for n in graph.nodes if (q := quantizer(n)) is not None and q.card.name == "sign"]
+    constant = [str(n.target) for n in signs if nonnegative(n.args[0], modules)]
+    if constant:
+        warnings.warn(
+            f"{', '.join(constant)}: the input is never negative, so its sign is always +1; take the ReLU away "
+            "in front of it, or use another activation method",
+            stacklevel=3,
+        )
+
+
+_MONOTONE = (nn.Identity, nn.Dropout, nn.Flatten, nn.MaxPool2d, torch.flatten, "flatten")

@@ -54,8 +54,8 @@ def summary(model: nn.Module) -> Table:
         ):
             rows.append({"layer": name, "kind": type(module).__name__, "W": 32, "A": 32, "exact": False,
                          "note": "not quantized: no such layer in lowbit"})  # fmt: skip
-    for removed in getattr(model, "lowbit_removed", []):
-        notes.append(f"{removed}: ReLU removed, its readers take signs")
+    for name, readers in getattr(model, "lowbit_folded", {}).items():
+        notes.append(f"{name}: ReLU folded into the input quantizer of {readers}")
     reason = getattr(model, "lowbit_trace_error", "")
     if reason:
         notes.append(f"not traced ({reason}): prepared module by module, `+` and pooling functions stay float")

@@ -1,5 +1,5 @@
-// The loops, compiled once for each instruction set. Everything here has internal linkage: the linker must not
-// share one instruction set's copy with another's callers.
+// The loops, compiled once for each instruction set. Everything here has internal linkage: the linker must
+// not share one instruction set's copy with another's callers.
 #pragma once
 
 #include "ops/fake/params.h"
@@ -56,8 +56,8 @@ void walk(int64_t count, double* sums, Element element) {
   total.store(sums);
 }
 
-void lsq_backward(const float* __restrict g, const float* __restrict x, float* __restrict dx, int64_t count, float s,
-                  float low, float high, double* sums) {
+void lsq_backward(const float* __restrict g, const float* __restrict x, float* __restrict dx, int64_t count,
+                  float s, float low, float high, double* sums) {
   walk(count, sums, [=](int64_t i, float& a, float& b) {
     const float v = x[i] / s;
     const float passed = (v > low) & (v < high) ? g[i] : 0.0f;

@@ -6,8 +6,8 @@
 //                    sums[0] += g * clamp(rint(v), low, high), sums[1] += inside ? g * x : 0
 //   clip_backward    dx = (low <= x <= high) ? g : 0; sums[0] += g above high, sums[1] += g below low
 //
-// Sums are float64 over float32 products, by sixteen lanes that are added in order at the end of every block of
-// kBlock elements: the result does not depend on the instruction set or the number of threads.
+// Sums are float64 over float32 products, by sixteen lanes that are added in order at the end of every block
+// of kBlock elements: the result does not depend on the instruction set or the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct Kernels {
   void (*uniform_forward)(const float* x, float* y, int64_t count, float s, float low, float high);
   void (*sign_forward)(const float* x, float* y, int64_t count);
   // One block of at most kBlock elements; sums[2] is overwritten.
-  void (*lsq_backward)(const float* g, const float* x, float* dx, int64_t count, float s, float low, float high,
-                       double* sums);
+  void (*lsq_backward)(const float* g, const float* x, float* dx, int64_t count, float s, float low,
+                       float high, double* sums);
   void (*clip_backward)(const float* g, const float* x, float* dx, int64_t count, float low, float high,
                         double* sums);
 };

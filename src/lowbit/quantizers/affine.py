@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.fused import FakeClip
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import along, rounded, straight
 
@@ -65,6 +66,13 @@ class Affine(Quantizer):
         zero, top = self.range.zero(self.bits).to(x.dtype), 2**self.bits - 1
         inside = (x >= scales[0] * -zero) & (x <= scales[0] * (top - zero))
         return straight(x, (rounded(x.detach() / scales[0]) + zero).clamp(0, top) - zero, inside)[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        if self.range is None:
+            return None
+        s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
+        limits = (-int(zero), top - int(zero))
+        return FakeClip.apply(x, float(s), limits, (float(s * -zero), float(s * (top - zero))), None, False)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         if self.range is not None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lowbit.errors import NotCalibrated
 from lowbit.grid import MAX_BITS, Grid, Levels, Planes, Uniform
+from lowbit.quantizers.fused import applies
 from lowbit.quantizers.ste import Scaled, along
 
 ROLES = ("weight", "activation", "output", "gradient")
@@ -138,6 +139,15 @@ class Quantizer(nn.Module):
         """Real offset of min-max weights: [] or [channels]."""
         return None
 
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        """The same value and gradients in one pass over memory (see `lowbit.quantizers.fused`), or None."""
+        return None
+
+    @property
+    def folds_relu(self) -> bool:
+        """Whether quantizing x equals quantizing relu(x), gradients included, so that a ReLU before it can go."""
+        return False
+
     def gain(self, x: Tensor, layer: nn.Module) -> Tensor | None:
         """Factor of the layer's output (XNOR-Net's K); None: no factor."""
         return None
@@ -189,6 +199,9 @@ class Quantizer(nn.Module):
             with torch.no_grad():
                 self.track(wide)
         scales = self.scales(wide)
+        one_pass = self.fused(wide, scales) if applies(wide) else None
+        if one_pass is not None:
+            return one_pass.to(x.dtype)
         y = Scaled.apply(self.units(wide, scales), scales)
         offset = self.offset(wide)
         if offset is not None:

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.fused import FakeLSQ
 from lowbit.quantizers.ste import Positive, ScaleGradient, along, reduce_to, rounded
 
 
@@ -73,6 +74,8 @@ class LSQ(Quantizer):
         high = self.limits()[1]
         if high == 0:
             raise ValueError("lsq with one bit met negative values; use two bits, or sign")
+        if not self.signed:
+            x = x.relu()  # what an unsigned grid sees of it, also where a ReLU was folded into it
         mean = self.ungroup(self.groups(x).double().abs().mean(1))
         self.average(self.scale, (2 * mean / math.sqrt(high)).clamp_min(1e-8))
 
@@ -85,6 +88,13 @@ class LSQ(Quantizer):
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         scales = self.scales(x) if scales is None else scales
         return _Round.apply(x, scales[0], *self.limits())[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        return None if self.channel else FakeLSQ.apply(x, scales[0], *self.limits())
+
+    @property
+    def folds_relu(self) -> bool:
+        return self.signed is False
 
     def grid(self, x: Tensor | None = None) -> Grid:
         return Uniform(bits=self.bits, signed=bool(self.signed), scale=number(self.scale.clamp_min(1e-8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.fused import FakeClip
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import along, rounded, straight
 
@@ -75,6 +77,13 @@ class MinMax(Quantizer):
         step = along(scales[0], x)
         steps = torch.where(step > 0, (x.detach() - lo) / torch.where(step > 0, step, 1.0), (x.detach() - lo) * 0.0)
         return straight(x, rounded(steps).clamp(0, top))[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        if self.range is None:
+            return None
+        s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
+        limits = (-int(zero), top - int(zero))
+        return FakeClip.apply(x, float(s), limits, (-math.inf, math.inf), None, False)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         if self.range is not None:

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.fused import FakeClip, before
 from lowbit.quantizers.ste import Positive, rounded
 
 
@@ -88,6 +89,12 @@ class PACT(Quantizer):
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         scales = self.scales(x) if scales is None else scales
         return _Clip.apply(x, scales[0], self.alpha, *self.limits())[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        last = before(self.alpha)
+        first = 0.0 if not self.signed else -last
+        clip = Positive.apply(self.alpha)
+        return FakeClip.apply(x, float(scales[0].detach()), self.limits(), (first, last), clip, bool(self.signed))
 
     def grid(self, x: Tensor | None = None) -> Grid:
         scale = self.alpha.detach().clamp_min(1e-8) / self.limits()[1]

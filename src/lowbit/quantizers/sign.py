@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Planes
 from lowbit.quantizers.base import Card, Quantizer
+from lowbit.quantizers.fused import FakeSign
 from lowbit.quantizers.ste import sign, straight
 
 
@@ -48,6 +49,9 @@ class Sign(Quantizer):
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         return straight(x, sign(x), x.abs() <= 1)[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        return FakeSign.apply(x)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         return Planes(bits=1, scales=np.ones(1, np.float32))

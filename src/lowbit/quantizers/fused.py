@@ -1,0 +1,143 @@
+"""Quantizing in one pass over memory, forward and backward, for float32 tensors on the CPU.
+
+A training step of a quantized network is memory passes, not arithmetic. These functions give the value and gradients
+that `Scaled` over `units` gives, but read each tensor once in each direction and save nothing except the input. With
+the native module they run as C++ loops; without it the same formulas run in torch. Codes and gradients of both are
+identical: sums are float64 over float32 products. torch.compile traces neither, it fuses the plain form by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+try:
+    from lowbit.runtime import _kernels
+except ImportError:  # a source tree that was never built
+    _kernels = None  # type: ignore[assignment]
+
+
+def applies(x: Tensor) -> bool:
+    """Whether a tensor can take the one-pass form: float32 on the CPU, eager."""
+    return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _native(x: Tensor) -> bool:
+    """Whether the native loops can walk the tensor's memory: dense, in whatever order of axes."""
+    return _kernels is not None and (x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=_LAST)))
+
+
+_LAST = torch.channels_last
+
+
+def _like(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient in x's memory order."""
+    if grad.stride() == x.stride():
+        return grad
+    return torch.empty_like(x).copy_(grad)
+
+
+class FakeLSQ(Function):
+    """s * clamp(round(x / s), low, high) with LSQ's gradients:
+
+    dx = g where low < x/s < high, else 0;  ds = sum g * unit - (sum over the inside of g * x) / s.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor, low: int, high: int) -> Tensor:
+        ctx.step, ctx.low, ctx.high = float(s), low, high
+        ctx.save_for_backward(x)
+        return uniform(x, ctx.step, low, high)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (x,), s = ctx.saved_tensors, ctx.step
+        if _native(x):
+            g, dx = _like(grad, x), torch.empty_like(x)
+            addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
+            first, second = _kernels.lsq_backward(*addresses, s, ctx.low, ctx.high, torch.get_num_threads())
+        else:
+            v = x / s
+            dx = torch.where((v > ctx.low) & (v < ctx.high), grad, 0.0)
+            first = (grad * v.clamp_(ctx.low, ctx.high).round_()).sum(dtype=torch.float64)
+            second = (dx * x).sum(dtype=torch.float64)
+        return dx, torch.as_tensor(first - second / s, dtype=torch.float32), None, None
+
+
+class FakeClip(Function):
+    """s * clamp(round(x / s), low, high) with a gradient of 1 where first <= x <= last, else 0.
+
+    `clip` (a scalar or None) receives sum g above `last` minus, where `symmetric`, sum g below `first`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        s: float,
+        limits: tuple[int, int],
+        inside: tuple[float, float],
+        clip: Tensor | None,
+        symmetric: bool,
+    ) -> Tensor:
+        ctx.inside, ctx.symmetric, ctx.learned = inside, symmetric, clip is not None
+        ctx.save_for_backward(x)
+        return uniform(x, s, *limits)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None, None]:
+        dx, above, below = _clip_backward(grad, ctx.saved_tensors[0], *ctx.inside)
+        slope = torch.as_tensor(above - (below if ctx.symmetric else 0.0), dtype=torch.float32) if ctx.learned else None
+        return dx, None, None, None, slope, None
+
+
+class FakeSign(Function):
+    """+1 where x >= 0, else -1; gradient 1 where |x| <= 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        if _native(x):
+            y = torch.empty_like(x)
+            _kernels.sign_forward(x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
+            return y
+        return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _clip_backward(grad, ctx.saved_tensors[0], -1.0, 1.0)[0]
+
+
+def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
+    """s * clamp(round(x / s), low, high), without -0.0. s: a float32 number; |low|, |high| < 2^22."""
+    if _native(x):
+        y = torch.empty_like(x)
+        _kernels.uniform_forward(x.data_ptr(), y.data_ptr(), x.numel(), s, low, high, torch.get_num_threads())
+        return y
+    return (x / s).clamp_(low, high).round_().add_(0.0).mul_(s)
+
+
+def _clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[Tensor, Any, Any]:
+    """Masked gradient, and the sums of g above `last` and below `first`."""
+    if _native(x):
+        g, dx = _like(grad, x), torch.empty_like(x)
+        addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
+        above, below = _kernels.clip_backward(*addresses, first, last, torch.get_num_threads())
+        return dx, above, below
+    dx = torch.where((x >= first) & (x <= last), grad, 0.0)
+    above = torch.where(x > last, grad, 0.0).sum(dtype=torch.float64)
+    below = torch.where(x < first, grad, 0.0).sum(dtype=torch.float64)
+    return dx, above, below
+
+
+def before(limit: Tensor) -> float:
+    """The largest float32 number below a limit, to write x < limit as x <= before(limit)."""
+    return float(torch.nextafter(limit.detach(), torch.tensor(-math.inf)))
