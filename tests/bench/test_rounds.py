@@ -1,7 +1,5 @@
 """Timings are ratios of interleaved rounds."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -12,21 +10,47 @@ from lowbit.bench.tables import bench_text
 from lowbit.infer import infer
 
 
-def busy(seconds):
-    def call():
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            pass
+class Clock:
+    """A clock that only calls move."""
 
-    return call
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        self.now += 1e-7
+        return self.now
+
+    def call(self, seconds):
+        def work():
+            self.now += seconds
+
+        return work
 
 
-def test_ratio_of_known_times():
-    found = interleave({"a": busy(1e-3), "b": busy(3e-3)}, seconds=0.05)
+def test_ratio_of_known_times(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("lowbit.bench.rounds.time", clock)
+    found = interleave({"a": clock.call(1e-3), "b": clock.call(3e-3)}, seconds=0.1)
     assert found["a"].ratio == 1.0
-    assert found["b"].ratio == pytest.approx(3, rel=0.15)
-    assert found["a"].seconds == pytest.approx(1e-3, rel=0.2)
+    assert found["b"].ratio == pytest.approx(3, rel=1e-3)
+    assert found["a"].seconds == pytest.approx(1e-3, rel=1e-3)
     assert found["a"].rounds >= MIN_ROUNDS
+    assert not found["a"].noisy
+
+
+def test_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("lowbit.bench.rounds.time", clock)
+
+    def drifting(seconds):
+        def work():
+            clock.now += seconds * (1 + clock.now)
+
+        return work
+
+    found = interleave({"a": drifting(1e-3), "b": drifting(2e-3)}, seconds=1.0)
+    assert found["b"].ratio == pytest.approx(2, rel=0.02)
+    assert found["a"].noisy
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
