@@ -66,8 +66,14 @@ void add_corr(const LayerSpec& spec, const LayerTerms& layer, LayerTerm& term, i
 void sum_taps(const LayerSpec& spec, const uint8_t* codes, const Units& units, std::vector<int64_t>& sums) {
   const int64_t taps = spec.window.taps();
   sums.assign(static_cast<size_t>(taps), 0);
-  for (int64_t c = 0; c < spec.inner; ++c)
-    for (int64_t tap = 0; tap < taps; ++tap) sums[static_cast<size_t>(tap)] += units[codes[c * taps + tap]];
+  bool needed = false;
+  for (const InputTerm& input : spec.inputs) needed = needed || input.first != 0;
+  if (!needed) return;
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    int64_t sum = 0;
+    for (int64_t c = 0; c < spec.inner; ++c) sum += units[codes[c * taps + tap]];
+    sums[static_cast<size_t>(tap)] = sum;
+  }
 }
 
 // The term of a real offset: the sum of the input units, for every output channel.
@@ -117,11 +123,12 @@ LayerTerms pack_dot8(const LayerSpec& spec) {
     const int64_t start = (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES * 4;
     for (size_t w = 0; w < operands.size(); ++w) {
       int8_t* to = layer.bytes.data() + static_cast<int64_t>(w) * all + start;
-      for (int64_t c = 0; c < spec.inner; ++c) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          const int64_t k = layer.gather ? tap * spec.inner + c : tap * layer.tap_words * 4 + c;
-          to[k / 4 * 4 * LANES + k % 4] = operands[w].operand[codes[c * taps + tap]];
-        }
+      const int8_t* table = operands[w].operand.data();
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        const int64_t first = layer.gather ? tap * spec.inner : tap * layer.tap_words * 4;
+        const uint8_t* code = codes + tap;
+        for (int64_t k = first; k < first + spec.inner; ++k, code += taps)
+          to[(k >> 2) * 4 * LANES + (k & 3)] = table[*code];
       }
       sum_taps(spec, codes, spec.weight_units[w], sums);
       for (size_t x = 0; x < spec.inputs.size(); ++x)
@@ -158,6 +165,14 @@ LayerTerms pack_bits(const LayerSpec& spec) {
       layer.terms.push_back(std::move(term));
     }
   }
+  // Bit i of planes_of[term][code]: whether the code belongs to plane i.
+  std::vector<std::vector<uint32_t>> planes_of;
+  for (const PlaneOperand& operand : operands) {
+    planes_of.emplace_back(operand.planes[0].size(), 0);
+    for (size_t i = 0; i < operand.planes.size(); ++i)
+      for (size_t code = 0; code < operand.planes[i].size(); ++code)
+        if (operand.planes[i][code]) planes_of.back()[code] |= 1u << i;
+  }
   layer.words.assign(static_cast<size_t>(size), 0);
   std::vector<int64_t> sums;
   each_row(spec, [&](int64_t o, const uint8_t* codes) {
@@ -168,17 +183,22 @@ LayerTerms pack_bits(const LayerSpec& spec) {
       const int64_t block = taps * layer.tap_words * planes * LANES;
       uint32_t* to = layer.words.data() + starts[w] +
                      (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES;
-      int64_t negatives =
-          0;  // sum of weight * #negative, which the raw sum counts too much for every 1 of 2^j
-      for (int64_t c = 0; c < spec.inner; ++c) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          const uint8_t code = codes[c * taps + tap];
-          uint32_t* word = to + (tap * layer.tap_words + c / 32) * planes * LANES;
+      const std::vector<uint32_t>& members = planes_of[w];
+      // Sum of weight * #negative, which the raw sum counts too much for every 1 of 2^j.
+      int64_t negatives = 0;
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        for (int64_t first = 0; first < spec.inner; first += 32, to += planes * LANES) {
+          const int64_t count = std::min<int64_t>(32, spec.inner - first);
+          const uint8_t* code = codes + first * taps + tap;
+          uint32_t in[32];
+          for (int64_t c = 0; c < count; ++c) in[c] = members[code[c * taps]];
           for (int64_t i = 0; i < planes; ++i) {
-            if (!operand.planes[static_cast<size_t>(i)][code]) continue;
-            word[i * LANES] |= 1u << (c % 32);
-            if (operand.coding == Coding::xor_) negatives += operand.weight[static_cast<size_t>(i)];
-            if (operand.coding == Coding::mask && i == 1) negatives += operand.weight[0];
+            uint32_t word = 0;
+            for (int64_t c = 0; c < count; ++c) word |= (in[c] >> i & 1) << c;
+            to[i * LANES] = word;
+            const int64_t set = __builtin_popcount(word);
+            if (operand.coding == Coding::xor_) negatives += operand.weight[static_cast<size_t>(i)] * set;
+            if (operand.coding == Coding::mask && i == 1) negatives += operand.weight[0] * set;
           }
         }
       }

@@ -299,7 +299,8 @@ class Lowering:
             classes = 0
             if any(window[8:10]) and window[12] == 0 and any(o.first for o in inputs):
                 classes = min(window[2], 2 * window[4] + 1) * min(window[3], 2 * window[5] + 1)
-                if window[2] + window[3] > 2**18:
+                # Numbering the classes visits every row, column and tap: not for windows that nobody trains.
+                if window[2] * window[4] + window[3] * window[5] > 2**20 or classes * window[4] * window[5] > 2**17:
                     inputs = []
             shape = [groups, inner, outer, window[4] * window[5], classes]
             planes, wg = [o.planes for o in inputs], op.weight.grid
