@@ -111,3 +111,11 @@ def test_report_of_nothing():
         lowbit.report([])
     with pytest.raises(InvalidInput, match="there is no run"):
         lowbit.report(["no-such-run"])
+
+
+def test_what_a_folded_relu_cuts_off_is_no_error():
+    torch.manual_seed(0)
+    x = torch.randn(256, 8)
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 2))
+    net = lowbit.calibrate(lowbit.prepare(net, weight="lsq:8", activation="lsq:8", example=x), [x])
+    assert layer_errors(net, x)["2"]["activation_sqnr"] > 30

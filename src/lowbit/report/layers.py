@@ -46,9 +46,11 @@ def layer_errors(model: nn.Module, x: Tensor) -> dict[str, dict[str, float | Non
         def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
             assert isinstance(layer, WeightLayer)
             weight, activation = layer.weight_quantizer, layer.input_quantizer
+            # An unsigned quantizer stands for the ReLU before it too: what that cuts off is no error.
+            real = args[0].clamp_min(0) if activation is not None and activation.signed is False else args[0]
             found[name] = {
                 "weight_sqnr": None if weight is None else sqnr(layer.weight, weight(layer.weight)),
-                "activation_sqnr": None if activation is None else sqnr(args[0], activation(args[0])),
+                "activation_sqnr": None if activation is None else sqnr(real, activation(args[0])),
             }
 
         return hook
