@@ -133,7 +133,7 @@ class Builder:
             if type(error).__name__ != "_Fault":
                 raise
             return None
-        if value.size > 20000:
+        if value.size > 200000:
             return None
         self.ops.append(op)
         self.values[op.output] = value
@@ -381,6 +381,23 @@ def test_float_layers_stay_within_their_bound(isa):
         bias = np.abs(op.arrays["bias"]).reshape(-1, *(1,) * (total.ndim - 2))
         error = np.abs(Engine(program, isa=isa).run(x) - reference.run(program, x))
         assert (error <= 2 * k * 2.0**-24 * total + 2.0**-23 * (total + bias)).all()
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("shape", [(600,), (48, 14, 13)])
+def test_one_image_on_several_threads(isa, shape):
+    """Large enough that layers are split: by output channels (linear) and by pixels (convolution)."""
+    rng = np.random.default_rng(len(shape))
+    for weight, activation in ((2, 2), (1, 1), (8, 8)):
+        builder = Builder(rng, shape)
+        codes = builder.to_codes("input", Uniform(bits=activation, scale=0.3))
+        while not (acc := builder.layer(codes, Uniform(bits=weight, scale=1, signed=weight > 1), out=501)):
+            pass
+        builder.rescale(builder.layer(builder.to_codes(acc, Uniform(bits=2, scale=1)) or "", out=500) or "")
+        x = rng.normal(0, 1, (2, *shape)).astype(np.float32)
+        expected = reference.run(builder.program(), x)
+        for threads in (2, 3):
+            np.testing.assert_array_equal(Engine(builder.program(), isa=isa, threads=threads).run(x), expected)
 
 
 def test_concurrent_runs():
