@@ -13,9 +13,9 @@ from lowbit.errors import ConversionError, InvalidInput
 from lowbit.program import Program
 from lowbit.rewrite import simplify
 from lowbit.runtime import reference
-from lowbit.trace import trace
+from lowbit.trace import settle, trace
 
-_QUERIES = ("size", "dim", "numel", "getattr", "getitem")
+_QUERIES = ("size", "dim", "numel")
 
 
 @torch.no_grad()
@@ -75,7 +75,9 @@ def _program(model: nn.Module, shape: tuple[int, ...], allow_inexact: bool) -> P
             f"convert cannot follow the model's forward ({reason}); torch.fx needs a forward of one input "
             "without branches on data"
         )
-    emitter = Emitter(dict(model.named_modules(remove_duplicate=False)), shape, allow_inexact)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    stale = settle(graph, modules)
+    emitter = Emitter(modules, shape, allow_inexact)
     problems, output = [], None
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -84,8 +86,11 @@ def _program(model: nn.Module, shape: tuple[int, ...], allow_inexact: bool) -> P
             output = node.args[0]
         elif not _only_queried(node):
             try:
+                if node in stale:
+                    raise Unsupported(stale[node])
                 emitter.add(node)
             except Unsupported as fault:
+                emitter.failed.add(node)
                 if str(fault):
                     name = str(node.target) if node.op in ("call_module", "get_attr") else node.name
                     problems.append(f"{name}: {fault}")
@@ -100,9 +105,12 @@ def _program(model: nn.Module, shape: tuple[int, ...], allow_inexact: bool) -> P
 
 
 def _only_queried(node: fx.Node) -> bool:
-    """Whether a node merely asks for a shape, as in x.view(x.size(0), -1)."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return node.op in ("call_method", "call_function") and name in _QUERIES
+    """Whether a node merely asks for a shape, as in x.view(x.size(0), -1) or x.shape[0]; a slice x[:, 0] does not."""
+    if node.op not in ("call_method", "call_function"):
+        return False
+    if node.target in _QUERIES or (node.target is getattr and node.args[1] in ("shape", "ndim")):
+        return True
+    return bool(node.all_input_nodes) and all(_only_queried(n) for n in node.all_input_nodes)
 
 
 def _without_unread(program: Program) -> Program:

@@ -36,6 +36,8 @@ class Unsupported(Exception):
 class Emitter:
     """Collects the operations of a program while the nodes of a traced model go by.
 
+    Values are named after nodes; what has no node of its own gets a name with a dot, which no node has.
+
     Args:
         modules: by path.
         input_shape: of one image.
@@ -47,6 +49,7 @@ class Emitter:
         self.ops: list[Op] = []
         self.types: dict[str, Value] = {"input": Value("float", input_shape)}
         self.names: dict[fx.Node, str] = {}  # node -> float value
+        self.failed: set[fx.Node] = set()
         self._codes: dict[tuple[str, int], str] = {}  # (float value, quantizer) -> codes
 
     def op(self, kind: str, name: str, inputs: tuple[str, ...], output: str, **rest: Any) -> str:
@@ -67,7 +70,7 @@ class Emitter:
                 raise Unsupported("its activation quantizer is not calibrated; run lowbit.calibrate(model, batches)")
             self._too_wide(quantizer)
             count = sum(1 for v, _ in self._codes if v == value)
-            output = f"{value}_codes" + (f"_{count}" if count else "")
+            output = f"{value}.codes" + (f".{count}" if count else "")
             self._codes[key] = self.op("quantize", name, (value,), output, grid=quantizer.grid())
         return self._codes[key]
 
@@ -94,8 +97,10 @@ class Emitter:
         """The float value of a node's argument."""
         if not isinstance(argument, fx.Node):
             raise Unsupported(f"reads the constant {argument!r}; only tensors of the network are supported")
+        if argument in self.failed:
+            raise Unsupported("")  # reported there
         if argument not in self.names:
-            raise Unsupported("")  # what it reads failed already and is reported there
+            raise Unsupported(f"reads {argument.name}, which is no tensor of the network")
         return self.names[argument]
 
 
@@ -143,7 +148,7 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         weight = Weight.from_codes(wq.encode(layer.weight).cpu().numpy(), wq.grid(layer.weight))
     if wq is not None and xq is not None:
         codes = e.codes(value, xq, name)
-        acc = e.op("conv" if conv else "linear", name, (codes,), f"{node.name}_acc", attrs=attrs, weight=weight)
+        acc = e.op("conv" if conv else "linear", name, (codes,), f"{node.name}.acc", attrs=attrs, weight=weight)
         y = e.op("rescale", name, (acc,), node.name, arrays=bias)
     elif not e.allow_inexact:
         missing = " and ".join(w for w, q in (("weight", wq), ("activation", xq)) if q is None)
@@ -152,12 +157,12 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         )
     else:
         if xq is not None:
-            value = e.op("dequantize", name, (e.codes(value, xq, name),), f"{node.name}_input")
+            value = e.op("dequantize", name, (e.codes(value, xq, name),), f"{node.name}.input")
         arrays = bias if weight is not None else {**bias, "weight": _array(layer.weight)}
         kind = "float_conv" if conv else "float_linear"
         y = e.op(kind, name, (value,), node.name, attrs=attrs, weight=weight, arrays=arrays)
     if layer.output_quantizer is not None:
-        y = e.op("dequantize", name, (e.codes(y, layer.output_quantizer, name),), f"{node.name}_output")
+        y = e.op("dequantize", name, (e.codes(y, layer.output_quantizer, name),), f"{node.name}.output")
     return y
 
 
@@ -209,7 +214,7 @@ def _concat(e: Emitter, node: fx.Node, name: str) -> str:
     values = tuple(e.value(t) for t in tensors)
     if isinstance(layer, Concat) and layer.input_quantizer is not None:
         codes = tuple(e.codes(v, layer.input_quantizer, name) for v in values)
-        joined = e.op("concat", name, codes, f"{node.name}_codes")
+        joined = e.op("concat", name, codes, f"{node.name}.joined")
         return e.op("dequantize", name, (joined,), node.name)
     return e.op("concat", name, values, node.name)
 

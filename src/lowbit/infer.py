@@ -61,7 +61,7 @@ class Value:
         return math.prod(self.shape)
 
 
-class _Fault(Exception):
+class _Fault(ValueError):
     """A broken rule; `infer` adds which operation broke it."""
 
 
@@ -168,8 +168,8 @@ def accumulate(x: Value, op: Op, shape: tuple[int, ...], fan_in: int) -> Value:
 def window(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool = False) -> int:
     """Output length of a sliding window, by torch's rule (a window must start inside the input or its left pad)."""
     span = size + 2 * padding - dilation * (kernel - 1) - 1
-    need(span >= 0, f"a window of {dilation * (kernel - 1) + 1} does not fit {size} with padding {padding}")
-    out = (span + (stride - 1 if ceil else 0)) // stride + 1
+    out = (span + (stride - 1 if ceil else 0)) // stride + 1  # `ceil` may let a window reach beyond both ends
+    need(out >= 1, f"a window of {dilation * (kernel - 1) + 1} does not fit {size} with padding {padding}")
     return out - 1 if ceil and (out - 1) * stride >= size + padding else out
 
 

@@ -32,7 +32,7 @@ def hoist(ops: Sequence[Op]) -> list[Op]:
             before = writer.get(op.inputs[0])
             movable = before is not None and before.kind in ("max_pool", "concat", "flatten")
             if op.kind == "quantize" and movable and before is not None and readers[before.output] == 1:
-                early = [replace(op, inputs=(name,), output=f"{op.output}_{i}") for i, name in enumerate(before.inputs)]
+                early = [replace(op, inputs=(name,), output=f"{op.output}.{i}") for i, name in enumerate(before.inputs)]
                 late = replace(before, inputs=tuple(q.output for q in early), output=op.output)
                 current[index : index + 1] = [*early, late]
                 current.remove(before)

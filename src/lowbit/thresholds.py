@@ -70,8 +70,9 @@ def _threshold(chain: Sequence[Op], start: Value, types: Mapping[str, Value], la
     def codes(x: NDArray[np.generic]) -> Int:
         """Codes of the chain: x [channels, k] -> [channels, k]."""
         value = x[None, None] if start.kind == "acc" else x[None]
-        for op in chain:
-            value = reference.step(op, [value], [types[op.inputs[0]]])
+        with np.errstate(over="ignore", invalid="ignore"):  # the largest floats may overflow on their way
+            for op in chain:
+                value = reference.step(op, [value], [types[op.inputs[0]]])
         return value[0]
 
     if start.kind == "acc":

@@ -93,6 +93,53 @@ def is_any(node: fx.Node, modules: dict[str, nn.Module], kinds: Iterable[Any]) -
     return any(kind is k or (isinstance(k, str) and kind == k) for k in kinds)
 
 
+_IN_PLACE: tuple[Any, ...] = (operator.iadd, F.relu_, torch.relu_, "add_", "relu_")
+_MAYBE_IN_PLACE: tuple[Any, ...] = (F.relu, F.relu6, F.hardtanh, F.hardswish, F.leaky_relu)
+_RESHAPES: tuple[Any, ...] = (*FLATTENINGS, nn.Flatten)
+
+
+def writes_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node changes the tensor that it reads, as ReLU(inplace=True) and `+=` do."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return getattr(module, "inplace", False) is True and not is_any(node, modules, _TRANSPARENT)
+    asked = any(a is True for a in (*node.args, node.kwargs.get("inplace")))
+    return is_any(node, modules, _IN_PLACE) or (asked and is_any(node, modules, _MAYBE_IN_PLACE))
+
+
+def settle(graph: fx.Graph, modules: dict[str, nn.Module]) -> dict[fx.Node, str]:
+    """Let every reader of a tensor that was changed in place read the changed one, as the eager model does.
+
+    Returns:
+        Nodes for which that is not possible, since they read a reshaped view of it, with the reason.
+    """
+    memory: dict[fx.Node, fx.Node] = {}  # node -> the node whose memory it shares
+    layout: dict[fx.Node, fx.Node] = {}  # node -> the first node of the same memory and shape
+    changed: dict[fx.Node, fx.Node] = {}  # memory -> the node that changed it last
+    order: dict[fx.Node, int] = {}
+    stale: dict[fx.Node, str] = {}
+    for node in graph.nodes:
+        for read in node.all_input_nodes:
+            last = changed.get(memory[read])
+            if last is None or order[read] >= order[last]:
+                continue
+            if layout[read] is layout[last]:
+                node.replace_input_with(read, last)
+            else:
+                stale[node] = f"reads a view of what {last.name} changes in place; use inplace=False there"
+        order[node] = len(order)
+        first = node.all_input_nodes[0] if node.all_input_nodes else None
+        changes = first is not None and writes_in_place(node, modules)
+        if first is not None and (changes or is_any(node, modules, (*_TRANSPARENT, *_RESHAPES))):
+            memory[node] = memory[first]
+            layout[node] = node if is_any(node, modules, _RESHAPES) else layout[first]
+        else:
+            memory[node] = layout[node] = node
+        if changes:
+            changed[memory[node]] = node
+    return stale
+
+
 def source(node: Any, modules: dict[str, nn.Module]) -> Any:
     """The node whose values arrive here, looking through dropout and identity."""
     while isinstance(node, fx.Node) and is_any(node, modules, _TRANSPARENT):
