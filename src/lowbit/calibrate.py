@@ -39,7 +39,8 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
         The model itself.
 
     Raises:
-        InvalidInput: for no batches, or NaN, infinity or an empty tensor in a layer's input, naming the layer.
+        InvalidInput: for no batches, batches that the model cannot take, or NaN, infinity or an empty tensor in a
+            layer's input, naming the layer.
 
     Example:
         >>> import lowbit, torch
@@ -69,7 +70,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
     try:
         count = 0
         for batch in batches:
-            model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            _forward(model, batch[0] if isinstance(batch, (tuple, list)) else batch)
             count += 1
         if count == 0:
             raise InvalidInput("calibrate got no batches; give it at least one batch of inputs")
@@ -84,6 +85,20 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
         for module, mode in modes.items():
             module.training = mode
     return model
+
+
+def _forward(model: nn.Module, x: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise InvalidInput(f"calibrate got a batch of {type(x).__name__}; batches are inputs, or (input, target)")
+    try:
+        model(x)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(
+            f"the model cannot take a batch of {x.dtype} {list(x.shape)} on {x.device}: {reason}"
+        ) from error
 
 
 def _untrained(module: nn.Module) -> bool:

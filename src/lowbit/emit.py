@@ -90,7 +90,12 @@ class Emitter:
                 self.names[node] = emit(self, node, name)
                 return
         what = node.target if node.op != "call_module" else type(self.modules[name])
-        what = what if isinstance(what, str) else what.__name__
+        what = what if isinstance(what, str) else getattr(what, "__name__", str(what))
+        if node.op == "call_module" and isinstance(self.modules[name], _PREPARED):
+            raise Unsupported(
+                f"is a plain {what}; call lowbit.prepare(model) first" if what in _PLAIN
+                else f"{what} is a subclass that prepare leaves alone; use torch's own class"
+            )  # fmt: skip
         raise Unsupported(f"{what} has no integer form; {_ADVICE.get(what, 'use one of ' + SUPPORTED)}")
 
     def value(self, argument: Any) -> str:
@@ -117,6 +122,8 @@ _ADVICE = {
 }  # fmt: skip
 
 
+_PREPARED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_PLAIN = {kind.__name__ for kind in _PREPARED}
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().float().numpy().copy()
 
@@ -154,6 +161,8 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         missing = " and ".join(w for w, q in (("weight", wq), ("activation", xq)) if q is None)
         raise Unsupported(
             f"its {missing} is float, so no two machines agree on it; quantize it, or pass allow_inexact=True"
+        if not torch.isfinite(layer.weight).all():
+            raise Unsupported("its weight holds NaN or infinity")
         )
     else:
         if xq is not None:

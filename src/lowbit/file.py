@@ -32,7 +32,9 @@ from lowbit.program import FORMAT_VERSION, Op, Program, Weight
 Arrays = dict[str, NDArray[Any]]
 KEY = "lowbit"
 MAX_HEADER = 2**20
-"""Largest safetensors header accepted, in bytes: parsed JSON takes some twenty times its text."""
+"""Largest safetensors header accepted, in bytes: parsed numbers and texts take up to ten times their text."""
+MAX_CONTAINERS = 2**14
+"""Most lists and objects in the JSON: each takes up to 250 bytes, thirty times its text. An operation has some ten."""
 _DTYPES = ("uint8", "int32", "float32")
 _OP_KEYS = {"kind", "name", "inputs", "output", "attrs", "arrays", "grid", "weight"}
 
@@ -234,7 +236,7 @@ def _read(path: Path) -> tuple[str, Arrays]:
             if text is None:
                 raise _Fault("is a safetensors file without a lowbit program")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, TypeError, ValueError, OSError, UnicodeError) as error:
+    except (SafetensorError, AttributeError, TypeError, ValueError, OSError) as error:  # also of types numpy lacks
         raise _Fault(f"is damaged or not a .lowbit file: {error}") from None
     return text, arrays
 
@@ -270,6 +272,8 @@ def _load(path: Path) -> Program:
     try:
         record = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise _Fault(f"holds more than {MAX_CONTAINERS} lists and objects")
         raise _Fault(f"holds damaged JSON: {error}") from None
     version = _get(record, "format", int, "file")
     if not 1 <= version <= FORMAT_VERSION:

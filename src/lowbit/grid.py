@@ -304,10 +304,11 @@ def quantize(x: Float, grid: Grid) -> Int:
     """Codes of a float32 array on an activation grid, by the arithmetic that every runtime shares.
 
     Uniform: divide by the scale, round half to even, add zero, clip. Odd Uniform: divide by the step
-    (2 * scale), subtract 0.5, round half to even, shift, clip. One plane: code 1 where x >= 0.
+    (2 * scale), subtract 0.5, round half to even, shift, clip. One plane: code 1 where x >= 0. NaN, which only a
+    stream that overflowed can hold, gets the lowest code.
 
     Args:
-        x: float32, any shape, without NaN.
+        x: float32, any shape.
         grid: Uniform with one scale, or Planes with one plane.
 
     Raises:
@@ -322,4 +323,5 @@ def quantize(x: Float, grid: Grid) -> Int:
         code = np.rint(x / (np.float32(2) * grid.scale) - half) + np.float32(2 ** (grid.bits - 1))
     else:
         code = np.rint(x / grid.scale) + np.float32(grid.zero)
-    return np.clip(code, *grid.code_range).astype(np.int32)
+    low, high = grid.code_range
+    return np.fmin(np.fmax(code, np.float32(low)), np.float32(high)).astype(np.int32)

@@ -74,16 +74,18 @@ def prepare(
         raise ValueError("this model is prepared already; prepare a fresh copy of the float model")
     layers = [name for name, m in model.named_modules() if type(m) in (nn.Conv2d, nn.Linear)]
     if "" in layers or not layers:
-        what = (
-            "the model is itself one layer; wrap it in nn.Sequential" if layers else "the model has no Conv2d or Linear"
-        )
-        raise ValueError(f"{what}, then prepare it")
+        raise ValueError(
+            "the model is itself one layer; wrap it in nn.Sequential, then prepare it" if layers
+            else "the model has no Conv2d or Linear, so there is nothing to quantize"
+        )  # fmt: skip
     graph, tracer, reason = trace(model)
     order = _execution_order(graph, layers)
     choices = choose(order, default, first, last, rules)  # every error of the arguments comes before any change
-    for choice in choices.values():
+    for choice in (*choices.values(), Choice(**{role: spec(method) for role, method in default.items()})):
         _try(choice)
     shared = spec(add)
+    if shared is not None:
+        shared.build("activation")
     if graph is not None:
         for module, calls in tracer.calls.items():
             route(module, calls)
@@ -121,7 +123,7 @@ def _swap(model: nn.Module) -> None:
     """Replace BatchNorm and average pooling modules by their exact counterparts."""
     made: dict[nn.Module, nn.Module] = {}
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        for child in parent.children():
             if child not in made:
                 if type(child) in (nn.BatchNorm2d, nn.BatchNorm1d):
                     made[child] = batchnorm.replace(child)  # type: ignore[arg-type]
@@ -134,29 +136,37 @@ def _swap(model: nn.Module) -> None:
                         child.kernel_size, child.stride, child.padding, child.ceil_mode, child.count_include_pad,
                         child.divisor_override,
                     ).train(child.training)  # fmt: skip
-            if child in made:
-                setattr(parent, name, made[child])
+    _put(model, made)
+
+
+def _put(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> None:
+    """Set new modules in the places of old ones: all places, where one module has several names."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name, module in modules.items():
+        if module in made:
+            parent, _, leaf = name.rpartition(".")
+            setattr(modules[parent], leaf, made[module])
 
 
 def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choice]) -> None:
     """Replace the weight layers; one activation quantizer for all readers of one tensor with one method."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    feeds: dict[str, Any] = {}
+    feeds: dict[str, list[Any]] = {}  # a layer that is called twice has two
     for node in graph.nodes if graph is not None else ():
         if node.op == "call_module" and str(node.target) in choices and node.args:
-            feeds.setdefault(str(node.target), source(node.args[0], modules))
+            feeds.setdefault(str(node.target), []).append(source(node.args[0], modules))
     shared: dict[tuple[Any, str], Quantizer] = {}
     made: dict[nn.Module, nn.Module] = {}
     for name, choice in choices.items():
         old = modules[name]
         if old not in made:
-            feed = feeds.get(name)
+            feed = feeds.get(name, [])
             weight = None if choice.weight is None else choice.weight.build("weight")
             inputs = None
             if choice.activation is not None:
-                key = (feed if feed is not None else name, str(choice.activation))
+                key = (tuple(feed) or name, str(choice.activation))
                 if key not in shared:
-                    signed = False if feed is not None and nonnegative(feed, modules) else None
+                    signed = False if feed and all(nonnegative(f, modules) for f in feed) else None
                     shared[key] = choice.activation.build("activation", signed)
                 inputs = shared[key]
             output = None if choice.output is None else choice.output.build("output")
@@ -173,8 +183,7 @@ def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choi
                     q.to(old.weight.device)
                     if not q.state_dict().keys() - {"_extra_state"}:
                         q.calibrated = True  # nothing to measure
-        parent, _, leaf = name.rpartition(".")
-        setattr(modules[parent], leaf, made[old])
+    _put(model, made)
 
 
 def _calibrate_weight(name: str, quantizer: Quantizer, weight: Tensor) -> None:
@@ -188,9 +197,11 @@ def _share_additions(model: nn.Module, method: Spec | None) -> None:
     """Give every addition and concatenation a quantizer of its own, shared by its inputs."""
     if method is None:
         return
-    for module in model.modules():
+    device = next((p.device for p in model.parameters()), None)
+    for name, module in model.named_modules():
         if isinstance(module, (Add, Concat)) and module.input_quantizer is None:
-            module.input_quantizer = method.build("activation")
+            module.input_quantizer = method.build("activation").to(device)
+            module.input_quantizer.where = name
 
 
 def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
@@ -223,8 +234,7 @@ def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
     for name, nodes in calls.items():
         used = [r for n in nodes for r in readers(n)]
         if all(readers(n) for n in nodes) and all(absorbs(r) for r in used):
-            parent, _, leaf = name.rpartition(".")
-            setattr(modules[parent], leaf, nn.Identity())
+            _put(model, {modules[name]: nn.Identity()})
             folded[name] = ", ".join(dict.fromkeys(str(r.target) for r in used))
     model.lowbit_folded = folded  # type: ignore[assignment]
     modules = dict(model.named_modules(remove_duplicate=False))

@@ -46,19 +46,33 @@ def choose(
             out takes what the layer would have had without rules.
 
     Raises:
-        UnknownName: for an unknown key, or a rule that matches no layer.
+        UnknownName: for an unknown method or key, or a rule that matches no layer.
+        ValueError: for bits that a method cannot have, or rules of a wrong type.
     """
+    if isinstance(rules, (str, Mapping)):
+        raise ValueError(f"rules is {rules!r}, allowed is a list of mappings such as {{'match': 'layer1.*'}}")
     rules = list(rules or ())
+    for method in (*default.values(), first, last):  # also those that no layer happens to use
+        if method != "same":
+            spec(method)
     for i, rule in enumerate(rules):
+        if not isinstance(rule, Mapping):
+            raise ValueError(f"rule {i} is {rule!r}, allowed is a mapping such as {{'match': 'layer1.*'}}")
         for key in rule:
             if key != "match" and key not in ROLE_KEYS:
                 raise unknown(f"key in rule {i}", key, ["match", *ROLE_KEYS])
         if "match" not in rule:
             raise UnknownName(f"rule {i} has no 'match'; give a glob over module names, e.g. 'layer1.*'")
+        if not isinstance(rule["match"], str):
+            raise ValueError(
+                f"rule {i} matches {rule['match']!r}, allowed is a glob over module names, e.g. 'layer1.*'"
+            )
         if not any(fnmatchcase(name, rule["match"]) for name in names):
             raise UnknownName(
                 f"rule {i} matches nothing: {rule['match']!r}; the layers are {', '.join(names) or 'none'}"
             )
+        for role in ROLE_KEYS:
+            spec(rule.get(role))
     chosen = {}
     for index, name in enumerate(names):
         methods = dict(default)

@@ -72,10 +72,21 @@ def trace(model: nn.Module) -> tuple[fx.Graph | None, Tracer, str]:
     """
     tracer = Tracer()
     try:
-        return tracer.trace(_Shell(model)), tracer, ""
+        graph = tracer.trace(_Shell(model))
+        for node in graph.nodes:
+            _tensor_first(node)
+        return graph, tracer, ""
     except Exception as error:  # noqa: BLE001  whatever user code raises when it meets a proxy
         first = str(error).strip().splitlines()
         return None, tracer, f"{type(error).__name__}: {first[0] if first else 'no message'}"
+
+
+def _tensor_first(node: fx.Node) -> None:
+    """Let F.relu(input=x) look like F.relu(x)."""
+    name = next((k for k in ("input", "tensors") if k in node.kwargs), None)
+    if name is not None and not node.args and node.op in ("call_function", "call_module"):
+        node.args = (node.kwargs[name],)
+        node.kwargs = {k: v for k, v in node.kwargs.items() if k != name}
 
 
 def kind_of(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
