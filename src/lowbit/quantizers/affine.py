@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
-from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.base import Card, Quantizer, number, wide
 from lowbit.quantizers.fused import FakeClip
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import along, rounded, straight
@@ -34,7 +34,9 @@ class Affine(Quantizer):
         [0, 94, 147, 201, 255, 107]
     """
 
-    card: ClassVar[Card] = Card(name="affine", family="range", kind="WA", min_bits=1, paper="Jacob 2018", equation="12")
+    card: ClassVar[Card] = Card(
+        name="affine", family="range", kind="WA", min_bits=1, min_signed_bits=2, paper="Jacob 2018", equation="12"
+    )
 
     def __init__(self, bits: int, **common: Any) -> None:
         super().__init__(bits, **common)
@@ -71,6 +73,8 @@ class Affine(Quantizer):
         if self.range is None:
             return None
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
+        if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything
+            return None
         limits = (-int(zero), top - int(zero))
         return FakeClip.apply(x, float(s), limits, (float(s * -zero), float(s * (top - zero))), None, False)
 
@@ -80,4 +84,4 @@ class Affine(Quantizer):
         if x is None:
             raise ValueError("affine computes its scale from the weight: call grid(weight)")
         top = 2 ** (self.bits - 1) - 1
-        return Uniform(bits=self.bits, signed=True, low=-top, high=top, scale=number(self.scales(x)[0]))
+        return Uniform(bits=self.bits, signed=True, low=-top, high=top, scale=number(self.scales(wide(x))[0]))

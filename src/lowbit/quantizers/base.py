@@ -44,6 +44,8 @@ class Card:
         learned: what is trained besides the weights, or "".
         paper, equation: source.
         channel: whether weights have one scale a channel unless ``@tensor`` is asked for.
+        per_channel: whether weights can have one scale a channel at all.
+        min_signed_bits: narrowest width for weights, and for activations that can be negative; None: `min_bits`.
     """
 
     name: str
@@ -56,11 +58,18 @@ class Card:
     paper: str = ""
     equation: str = ""
     channel: bool = False
+    per_channel: bool = True
+    min_signed_bits: int | None = None
 
 
 def number(tensor: Tensor) -> np.ndarray:
     """A float32 numpy copy of a tensor."""
     return tensor.detach().to(device="cpu", dtype=torch.float32).numpy().copy()
+
+
+def wide(x: Tensor) -> Tensor:
+    """x in the precision that scales and codes are computed in: half types become float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def all_reduce_mean(value: Tensor) -> Tensor:
@@ -94,6 +103,8 @@ class Quantizer(nn.Module):
     """
 
     card: ClassVar[Card]
+    gain_kind: ClassVar[str | None] = None
+    """How a program computes `gain`: "magnitude" (XNOR-Net's K, from the input) or "map" (constant, [out, h, w])."""
 
     def __init__(self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None) -> None:
         super().__init__()
@@ -149,7 +160,10 @@ class Quantizer(nn.Module):
         return False
 
     def gain(self, x: Tensor, layer: nn.Module) -> Tensor | None:
-        """Factor of the layer's output (XNOR-Net's K); None: no factor."""
+        """Factor of the layer's output before its bias; None: no factor.
+
+        x is the layer's input before quantizing. Programs know two kinds, see `gain_kind`.
+        """
         return None
 
     # -- what every method has -----------------------------------------------------------------------------------
@@ -167,6 +181,7 @@ class Quantizer(nn.Module):
         """
         if x.numel() == 0 or not torch.isfinite(x).all():
             raise ValueError("is empty" if x.numel() == 0 else "holds NaN or infinity")
+        before = self.signed, self._batches
         if self._look_at_sign:
             negative = all_reduce_mean((x < 0).any().float()).item() > 0
             if negative and self.signed is False:
@@ -174,7 +189,11 @@ class Quantizer(nn.Module):
             self.signed = negative or bool(self.signed)
         if self.role == "weight":
             self._batches = 0
-        self.start(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+        try:
+            self.start(wide(x))
+        except ValueError:
+            self.signed, self._batches = before
+            raise
         self._batches += 1
         self.calibrated = True
 
@@ -188,31 +207,32 @@ class Quantizer(nn.Module):
         else:
             state.data.copy_(estimate)
 
-    @final
+    @final  # type: ignore[misc]  # nn.Module declares forward as an attribute
     def forward(self, x: Tensor) -> Tensor:
         """x on the grid, in x's shape and dtype; x itself while the quantizer is switched off."""
         if not self.enabled:
             return x
         self.require()
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        dtype, x = x.dtype, wide(x)
         if self.training:
             with torch.no_grad():
-                self.track(wide)
-        scales = self.scales(wide)
-        one_pass = self.fused(wide, scales) if applies(wide) else None
+                self.track(x)
+        scales = self.scales(x)
+        one_pass = self.fused(x, scales) if applies(x) else None
         if one_pass is not None:
-            return one_pass.to(x.dtype)
-        y = Scaled.apply(self.units(wide, scales), scales)
-        offset = self.offset(wide)
+            return one_pass.to(dtype)
+        y = Scaled.apply(self.units(x, scales), scales)
+        offset = self.offset(x)
         if offset is not None:
-            y = y + along(offset, wide)
-        return y.to(x.dtype)
+            y = y + along(offset, x)
+        return y.to(dtype)
 
     @final
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Integer codes of x, int64, same shape."""
         self.require()
+        x = wide(x)
         grid, units = self.grid(x), self.units(x)
         if isinstance(grid, Uniform):
             return (units[0].long() + (2**self.bits - 1)) // 2 if grid.odd else units[0].long() + grid.zero
@@ -227,8 +247,8 @@ class Quantizer(nn.Module):
         """Raise unless the state is set."""
         if not self.calibrated:
             raise NotCalibrated(
-                f"{self.where + ': ' if self.where else ''}{self.card.name}:{self.bits} ({self.role}) has no scale yet; "
-                "run lowbit.calibrate(model, batches) before the first forward pass"
+                f"{self.where + ': ' if self.where else ''}{self.card.name}:{self.bits} ({self.role}) has no scale "
+                "yet; run lowbit.calibrate(model, batches) before the first forward pass"
             )
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Planes
-from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.base import Card, Quantizer, number, wide
 from lowbit.quantizers.ste import sign, straight
 
 SCALE_GRADIENTS = ("identity", "exact", "xnor_paper")
@@ -42,7 +43,7 @@ class BWN(Quantizer):
     Gradient, `scale_grad`: "identity" dx = g;
         "exact" dx_i = sgn(w_i) * mean_j(g_j sgn(w_j)) + b * g_i * [|w_i| <= 1];
         "xnor_paper" dx_i = g_i * (1/N + b * [|w_i| <= 1]).
-    Grid: Planes, one plane. Learned state: none; b follows the weights (float64 mean, then float32).
+    Grid: Planes, one plane. Learned state: none. Initialisation: b follows the weights (float64 mean, then float32).
     Cost: one mean and one compare a value. Fails: a filter of zeros gives zeros (b = 0); small nets lose most here.
     Source: XNOR-Net Eq. 1-6; b is the least-squares optimum. The paper's own backward ("xnor_paper") drops the cross
         terms of db/dw; "exact" keeps them.
@@ -69,7 +70,8 @@ class BWN(Quantizer):
 
     def scales(self, x: Tensor) -> Tensor:
         mean = self.groups(x.detach()).double().abs().mean(1)
-        return self.ungroup(mean).to(x.dtype)[None]
+        # signs of infinity are finite: a scale of infinity must not make levels of them
+        return self.ungroup(mean.where(mean.isfinite(), torch.nan)).to(x.dtype)[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         if self.scale_grad == "identity":
@@ -81,4 +83,4 @@ class BWN(Quantizer):
     def grid(self, x: Tensor | None = None) -> Grid:
         if x is None:
             raise ValueError("bwn computes its scale from the weight: call grid(weight)")
-        return Planes(bits=1, scales=number(self.scales(x)))
+        return Planes(bits=1, scales=number(self.scales(wide(x))))

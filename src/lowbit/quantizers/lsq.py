@@ -55,8 +55,9 @@ class LSQ(Quantizer):
     """
 
     card: ClassVar[Card] = Card(
-        name="lsq", family="learned step", kind="WA", min_bits=1, learned="scale", paper="Esser 2020", equation="1-3"
-    )
+        name="lsq", family="learned step", kind="WA", min_bits=1, min_signed_bits=2, learned="scale",
+        paper="Esser 2020", equation="1-3",
+    )  # fmt: skip
 
     def __init__(self, bits: int, **common: Any) -> None:
         super().__init__(bits, **common)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
-from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.base import Card, Quantizer, number, wide
 from lowbit.quantizers.fused import FakeClip
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import along, rounded, straight
@@ -82,6 +82,8 @@ class MinMax(Quantizer):
         if self.range is None:
             return None
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
+        if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything
+            return None
         limits = (-int(zero), top - int(zero))
         return FakeClip.apply(x, float(s), limits, (-math.inf, math.inf), None, False)
 
@@ -90,5 +92,5 @@ class MinMax(Quantizer):
             return self.range.grid(self.bits)
         if x is None:
             raise ValueError("minmax computes its range from the weight: call grid(weight)")
-        lo, step = self._bounds(x)
+        lo, step = self._bounds(wide(x))
         return Uniform(bits=self.bits, scale=number(step), offset=number(lo))

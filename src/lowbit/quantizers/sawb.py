@@ -1,4 +1,4 @@
-"""SAWB: statistics-aware weight binning. Choi et al., "Accurate and Efficient 2-bit Quantized Neural Networks", 2019."""
+"""SAWB: statistics-aware weight binning. Choi et al. 2019, "Accurate and Efficient 2-bit Quantized Neural Networks"."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class SAWB(Quantizer):
     Forward: levels -a + i * 2a / (2^n - 1), q = the nearest one.
     Option `estimator`: "mse" minimises mean (w - q)^2 (64 candidates in (0, 1.2 max|w|], then alternation of codes and
         a to convergence; later training steps: two alternations from the last a); "closed" is the paper's
-        a = c1 * sqrt(E w^2) - c2 * E|w| where it has constants (2, 3, 4, 5, 8 bits) and 0 < a <= 1.2 max|w|, else "mse".
+        a = c1 * sqrt(E w^2) - c2 * E|w| where it has constants (2, 3, 4, 5, 8 bits) and 0 < a <= 1.2 max|w|,
+        else "mse".
     Option `clip`: gradient only where |w| <= a. Gradient: dx = g.
     Grid: Uniform over odd units, scale a / (2^n - 1). Learned state: none; a is kept in a buffer, frozen in eval.
+    Initialisation: the full search on the weights.
     Cost: "mse" two passes a step, "closed" two means. Fails: closed form on near-constant |w| at 4 bits and more
         (c1 < c2 makes a negative), hence the fallback above.
     Source: Choi et al. 2019, Eq. 5; DQA Eq. 11-12 define the minimiser itself.

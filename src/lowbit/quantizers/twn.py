@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lowbit.grid import Grid, Levels
-from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.base import Card, Quantizer, number, wide
 from lowbit.quantizers.ste import along, straight
 
 
@@ -18,9 +18,10 @@ class TWN(Quantizer):
     Forward: D = t * mean|w|, S = {|w| > D}, b = mean over S of |w|, q = b * sgn(w) on S, 0 elsewhere (|w| = D gives 0).
     Option `threshold`: t as a number (0.7; 2/3 is optimal for uniform weights, about 0.75 for normal ones), or
         "exact": the S of largest (sum over S |w|)^2 / |S|, found by sorting, which minimises the squared error.
-    Gradient: dx = g. Grid: Levels (-1, 0, 1). Learned state: none; b and D follow the weights.
+    Gradient: dx = g. Grid: Levels (-1, 0, 1). Learned state: none. Initialisation: b and D follow the weights.
     Cost: two means a layer; "exact" sorts. Fails: an all-zero tensor gives zeros.
-    Source: Li et al. 2016, Eq. 4-6. Secondary sources put |w| = D on both sides or sum over the complement; here as above.
+    Source: Li et al. 2016, Eq. 4-6. Secondary sources put |w| = D on both sides or sum over the complement; here as
+        above.
 
     Example:
         >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
@@ -69,4 +70,4 @@ class TWN(Quantizer):
     def grid(self, x: Tensor | None = None) -> Grid:
         if x is None:
             raise ValueError("twn computes its scale from the weight: call grid(weight)")
-        return Levels(bits=2, scale=number(self.scales(x)[0]), table=(-1, 0, 1))
+        return Levels(bits=2, scale=number(self.scales(wide(x))[0]), table=(-1, 0, 1))

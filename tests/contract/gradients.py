@@ -1,0 +1,98 @@
+"""Surrogate gradients written from the published formulas, in numpy float64, independent of the library's code.
+
+A reference gets the numbers of a quantizer after its forward pass (`State`), the input x and the gradient g of the
+value, and returns dL/dx as "x" and dL/dp for every trained parameter p by its name. A method without an entry has
+the default: 1 for weights; for activations 1 from the lowest to the highest level and 0 outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a formula may know: width, role and sign, parameters and buffers by name, the lowest and highest level."""
+
+    bits: int
+    role: str
+    signed: bool
+    channel: bool
+    numbers: Mapping[str, Array]
+    lowest: Array
+    highest: Array
+
+
+Reference = Callable[[State, Array, Array], dict[str, Array]]
+
+
+def _along(value: Array, x: Array) -> Array:
+    return value.reshape(-1, *(1,) * (x.ndim - 1)) if value.ndim else value
+
+
+def _sum_like(total: Array, value: Array) -> Array:
+    return total.reshape(len(value), -1).sum(1) if value.ndim else total.sum()
+
+
+def identity(state: State, x: Array, g: Array) -> dict[str, Array]:
+    return {"x": g}
+
+
+def inside_levels(state: State, x: Array, g: Array) -> dict[str, Array]:
+    return {"x": g * ((x >= _along(state.lowest, x)) & (x <= _along(state.highest, x)))}
+
+
+def default(state: State, x: Array, g: Array) -> dict[str, Array]:
+    return identity(state, x, g) if state.role == "weight" else inside_levels(state, x, g)
+
+
+def htanh(state: State, x: Array, g: Array) -> dict[str, Array]:
+    return {"x": g * (np.abs(x) <= 1)}
+
+
+def lsq(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Esser 2020, Eq. 2-3: count is the elements a step covers; for activations, the features of one sample."""
+    s = state.numbers["scale"]
+    n = 2 ** (state.bits - 1) if state.signed else 0
+    p = 2 ** (state.bits - 1) - 1 if state.signed else 2**state.bits - 1
+    v = x / _along(s, x)
+    inside = (v > -n) & (v < p)
+    ds = np.where(inside, np.round(v) - v, np.where(v <= -n, -n, p))
+    samples = len(x) if state.role != "weight" and x.ndim > 1 else 1
+    count = x.size / samples / max(s.size, 1)
+    return {"x": g * inside, "scale": _sum_like(g * ds, s) / np.sqrt(count * p)}
+
+
+def pact(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Choi 2018, Eq. 3, with the symmetric form where activations can be negative."""
+    a = state.numbers["alpha"]
+    if not state.signed:
+        return {"x": g * ((x >= 0) & (x < a)), "alpha": np.asarray((g * (x >= a)).sum())}
+    return {"x": g * (np.abs(x) < a), "alpha": np.asarray((g * np.sign(x) * (np.abs(x) >= a)).sum())}
+
+
+REFERENCES: dict[str, Reference] = {
+    "minmax": identity,
+    "sign": htanh,
+    "lsq": lsq,
+    "pact": pact,
+}
+
+
+def reference(method: str) -> Reference:
+    """The formula of a method."""
+    return REFERENCES.get(method, default)
+
+
+def state_of(quantizer: Any, lowest: Array, highest: Array) -> State:
+    """Read a quantizer's numbers."""
+    numbers = {name: t.detach().double().numpy().copy() for name, t in quantizer.state_dict().items()}
+    signed = bool(quantizer.signed)
+    return State(quantizer.bits, quantizer.role, signed, quantizer.channel, numbers, lowest, highest)
