@@ -170,6 +170,15 @@ void bind_plan(nb::module_& m) {
              p.add_step(make_split(input, to_vector(table), channels, pixels, group, planes, output, p.isa),
                         name);
            })
+      .def("gain",
+           [](NativePlan& p, const std::string& name, int y, int k, Array<float> map, int64_t channels,
+              int64_t pixels,
+              int output) { p.add_step(make_gain(y, k, to_vector(map), channels, pixels, output), name); })
+      .def("magnitude",
+           [](NativePlan& p, const std::string& name, int x, int64_t channels,
+              const std::vector<int64_t>& window, double factor, int output) {
+             p.add_step(make_magnitude(x, channels, to_window(window), factor, output), name);
+           })
       .def("finish", &Plan::finish)
       .def("run", &run_floats)
       .def("run_bytes", &run_bytes)

@@ -43,6 +43,11 @@ std::unique_ptr<Step> make_concat(std::vector<int> inputs, std::vector<int64_t> 
 // [pixels][channels] to [channels][pixels].
 std::unique_ptr<Step> make_transpose(int input, int64_t channels, int64_t pixels, int element, int output);
 std::unique_ptr<Step> make_copy(int input, int64_t size, int output);
+// y times k [pixels], or times a map [pixels][channels] where that is not empty.
+std::unique_ptr<Step> make_gain(int y, int k, std::vector<float> map, int64_t channels, int64_t pixels,
+                                int output);
+// Mean magnitude of the channels under a window, in fixed point: float(sum of rint(|x| * 2^16) * factor).
+std::unique_ptr<Step> make_magnitude(int x, int64_t channels, Window window, double factor, int output);
 // Codes to planes of groups of channels, or (planes 0) to other codes.
 std::unique_ptr<Step> make_split(int input, std::vector<uint8_t> table, int64_t channels, int64_t pixels,
                                  int64_t group, int planes, int output, Isa isa);

@@ -26,6 +26,7 @@ from lowbit.layers import (
 from lowbit.layers.pool import pair
 from lowbit.program import Op, Weight
 from lowbit.quantizers.base import Quantizer
+from lowbit.thresholds import of_encoder
 from lowbit.trace import ADDITIONS, CONCATENATIONS, FLATTENINGS, RELUS, is_any
 
 
@@ -71,7 +72,15 @@ class Emitter:
             self._too_wide(quantizer)
             count = sum(1 for v, _ in self._codes if v == value)
             output = f"{value}.codes" + (f".{count}" if count else "")
-            self._codes[key] = self.op("quantize", name, (value,), output, grid=quantizer.grid())
+            try:
+                grid = quantizer.grid()
+            except ValueError as error:
+                raise Unsupported(f"its activation quantizer has no usable scale: {error}") from None
+            if quantizer.arithmetic:
+                self._codes[key] = self.op("quantize", name, (value,), output, grid=grid)
+            else:
+                arrays = of_encoder(quantizer, grid)
+                self._codes[key] = self.op("threshold", name, (value,), output, grid=grid, arrays=arrays)
         return self._codes[key]
 
     def _too_wide(self, quantizer: Quantizer) -> None:
@@ -113,6 +122,8 @@ SUPPORTED = (
     "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, Hardswish, LeakyReLU, max, average and global pooling, "
     "addition, concatenation of channels, flatten"
 )
+_PREPARED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+_PLAIN = {kind.__name__ for kind in _PREPARED}
 _ADVICE = {
     "Hardsigmoid": "squeeze-and-excitation has no integer form; use a network without it",
     "mul": "squeeze-and-excitation has no integer form; use a network without it",
@@ -122,8 +133,6 @@ _ADVICE = {
 }  # fmt: skip
 
 
-_PREPARED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-_PLAIN = {kind.__name__ for kind in _PREPARED}
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().float().numpy().copy()
 
@@ -152,17 +161,17 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         if not wq.calibrated:
             raise Unsupported("its weight quantizer is not calibrated; run lowbit.calibrate(model, batches)")
         e._too_wide(wq)
+        if not torch.isfinite(layer.weight).all():
+            raise Unsupported("its weight holds NaN or infinity")
         weight = Weight.from_codes(wq.encode(layer.weight).cpu().numpy(), wq.grid(layer.weight))
     if wq is not None and xq is not None:
         codes = e.codes(value, xq, name)
         acc = e.op("conv" if conv else "linear", name, (codes,), f"{node.name}.acc", attrs=attrs, weight=weight)
-        y = e.op("rescale", name, (acc,), node.name, arrays=bias)
+        y = _gained(e, node, name, value, acc, bias)
     elif not e.allow_inexact:
         missing = " and ".join(w for w, q in (("weight", wq), ("activation", xq)) if q is None)
         raise Unsupported(
             f"its {missing} is float, so no two machines agree on it; quantize it, or pass allow_inexact=True"
-        if not torch.isfinite(layer.weight).all():
-            raise Unsupported("its weight holds NaN or infinity")
         )
     else:
         if xq is not None:
@@ -172,6 +181,35 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         y = e.op(kind, name, (value,), node.name, attrs=attrs, weight=weight, arrays=arrays)
     if layer.output_quantizer is not None:
         y = e.op("dequantize", name, (e.codes(y, layer.output_quantizer, name),), f"{node.name}.output")
+    return y
+
+
+def _gained(e: Emitter, node: fx.Node, name: str, value: str, acc: str, bias: dict[str, np.ndarray]) -> str:
+    """Rescale, then the factors that methods put on a layer's output, then the bias."""
+    layer: Any = e.modules[name]
+    kinds = [q for q in (layer.input_quantizer, layer.weight_quantizer) if q.gain_kind is not None]
+    if not kinds:
+        return e.op("rescale", name, (acc,), node.name, arrays=bias)
+    y = e.op("rescale", name, (acc,), f"{node.name}.scaled")
+    for i, q in enumerate(kinds):
+        last = i == len(kinds) - 1 and not bias
+        output = node.name if last else f"{node.name}.gain.{i}"
+        if q.gain_kind == "magnitude":
+            attrs = {}
+            if isinstance(layer, QuantConv2d):
+                attrs = {**_geometry(layer), "kernel": pair(layer.kernel_size)}
+                if attrs.pop("pad_mode") != "zeros":
+                    raise Unsupported("XNOR's K is defined for zero padding; use padding_mode='zeros'")
+                attrs.pop("groups")
+            k = e.op("magnitude", name, (value,), f"{node.name}.k", attrs=attrs)
+            y = e.op("gain", name, (y, k), output)
+        else:
+            factor = q.gain(torch.zeros(1, *e.types[value].shape, device=layer.weight.device), layer)
+            array = np.ascontiguousarray(np.broadcast_to(_array(factor)[0], e.types[y].shape))
+            y = e.op("gain", name, (y,), output, arrays={"map": array})
+    if bias:
+        arrays = {"scale": np.ones(e.types[y].shape[0], np.float32), "shift": bias["bias"]}
+        y = e.op("affine", name, (y,), node.name, arrays=arrays)
     return y
 
 

@@ -181,7 +181,10 @@ def _grid(record: Any, arrays: Arrays, where: str) -> Grid:
         elif key in ("bits", "zero", "low", "high"):
             if type(value) is not int or abs(value) > 2**31:
                 raise _Fault(f"{where}.{key} must be an integer")
-        elif key in ("signed", "odd"):
+        elif key == "patterns" and isinstance(value, list):
+            if not all(type(v) is int and 0 <= v < 256 for v in value):
+                raise _Fault(f"{where}.patterns must hold integers from 0 to 255")
+        elif key in ("signed", "odd", "zero_one"):
             if not isinstance(value, bool):
                 raise _Fault(f"{where}.{key} must be true or false")
         elif not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > 1e39:
@@ -269,11 +272,11 @@ def load(path: str | Path) -> Program:
 
 def _load(path: Path) -> Program:
     text, arrays = _read(path)
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise _Fault(f"holds more than {MAX_CONTAINERS} lists and objects")
     try:
         record = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
-    if text.count("[") + text.count("{") > MAX_CONTAINERS:
-        raise _Fault(f"holds more than {MAX_CONTAINERS} lists and objects")
         raise _Fault(f"holds damaged JSON: {error}") from None
     version = _get(record, "format", int, "file")
     if not 1 <= version <= FORMAT_VERSION:

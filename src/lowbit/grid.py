@@ -4,7 +4,7 @@ A grid says which real value each integer *code* stands for. Everything after tr
 kernels, exporters) matches on these four classes and on nothing else:
 
     Uniform   value = scale * unit (+ offset), unit = code - zero, or 2 * code - (2^bits - 1) when `odd`
-    Planes    value = sum_i scales[i] * (+1 or -1), bit i of the code chooses the sign (0: -1, 1: +1)
+    Planes    value = sum_i scales[i] * (+1 or -1), bit i of the code chooses the sign (0: -1, 1: +1); or of (1 or 0)
     Levels    value = scale * table[code], integer table
     Codebook  value = table[code], real table
 
@@ -191,6 +191,9 @@ class Planes(Grid):
     Args:
         bits: number of planes, 1 to 8.
         scales: float32 [planes] or [planes, channels].
+        zero_one: planes are worth 0 or 1 instead of -1 or +1.
+        patterns: bits of the planes for each code, where codes do not count them up; activations use it to have codes
+            that ascend with the value. At most 2^bits distinct ones.
 
     Example:
         >>> Planes(bits=1, scales=[0.5]).values(np.array([0, 1]))
@@ -199,6 +202,8 @@ class Planes(Grid):
 
     kind: ClassVar[str] = "planes"
     scales: Float
+    zero_one: bool = False
+    patterns: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,10 +213,20 @@ class Planes(Grid):
         if not np.isfinite(scales).all():
             raise ValueError(f"Planes.scales must be finite, got {scales}")
         object.__setattr__(self, "scales", scales)
+        if self.patterns is not None:
+            patterns = tuple(int(p) for p in self.patterns)
+            object.__setattr__(self, "patterns", patterns)
+            if not patterns or len(set(patterns)) < len(patterns) or not all(0 <= p < 2**self.bits for p in patterns):
+                raise ValueError(f"Planes.patterns must be distinct numbers below {2**self.bits}, got {patterns}")
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, (2**self.bits if self.patterns is None else len(self.patterns)) - 1
 
     def unit_table(self) -> Int:
-        codes = np.arange(2**self.bits, dtype=np.int32)
-        return np.stack([2 * ((codes >> i) & 1) - 1 for i in range(self.bits)]).astype(np.int32)
+        codes = np.arange(2**self.bits) if self.patterns is None else np.array(self.patterns)
+        planes = np.stack([(codes >> i) & 1 for i in range(self.bits)]).astype(np.int32)
+        return planes if self.zero_one else 2 * planes - 1
 
     def term_scales(self) -> Float:
         return self.scales
@@ -314,7 +329,7 @@ def quantize(x: Float, grid: Grid) -> Int:
     Raises:
         ValueError: for a grid that has no arithmetic encoding (its producer stores thresholds instead).
     """
-    if isinstance(grid, Planes) and grid.bits == 1:
+    if isinstance(grid, Planes) and grid.bits == 1 and not grid.zero_one and grid.patterns is None:
         return (x >= 0).astype(np.int32)
     if not isinstance(grid, Uniform) or grid.scale.ndim or grid.offset is not None:
         raise ValueError(f"no arithmetic encoding for activations on {grid.describe()}")

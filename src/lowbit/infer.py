@@ -21,6 +21,9 @@ loads, runs or exports a program calls it first and may then assume that all sha
     avg_pool      float or codes   float    kernel stride padding (pairs), ceil, count_pad, divisor (0: window)
     mean          float or codes   float    over height and width; keep: [channels, 1, 1], else [channels]
     flatten       float or codes   same
+    magnitude     float            float    [1, oh, ow] (of [features]: [1]); kernel stride padding dilation (pairs)
+    gain          float, float     float    y * k, k of one channel
+                  float            float    y * map; map float32 of y's shape
     float_conv    float            float    inexact; as conv, weight or array weight; bias
     float_linear  float            float    inexact; as linear, weight or array weight; bias
 """
@@ -176,7 +179,7 @@ def window(size: int, kernel: int, stride: int, padding: int, dilation: int, cei
 def _quantize(op: Op, x: Value) -> Value:
     need(x.kind == "float", f"reads float, got {x.kind}")
     grid = activation_grid(op.grid)
-    ok = isinstance(grid, Uniform) or (isinstance(grid, Planes) and grid.bits == 1)
+    ok = isinstance(grid, Uniform) or (isinstance(grid, Planes) and grid.bits == 1 and grid.patterns is None)
     need(ok, f"{grid.describe()} has no arithmetic encoding; use threshold")
     return Value("codes", x.shape, grid)
 
@@ -325,6 +328,27 @@ def _pool(op: Op, x: Value) -> Value:
     return Value("float", shape) if op.kind == "avg_pool" else Value(x.kind, shape, x.grid)
 
 
+def _magnitude(op: Op, x: Value) -> Value:
+    need(x.kind == "float", f"reads float, got {x.kind}")
+    if len(x.shape) == 1:
+        need(not op.attrs, "has a window over features")
+        return Value("float", (1,))
+    kernel, stride = pair(op, "kernel", 1, 2**15), pair(op, "stride", 1, 2**15)
+    padding, dilation = pair(op, "padding", 0, 2**15), pair(op, "dilation", 1, 2**15)
+    sides = zip(x.shape[1:], kernel, stride, padding, dilation, strict=True)
+    return Value("float", (1, *(window(*side) for side in sides)))
+
+
+def _gain(op: Op, y: Value, *k: Value) -> Value:
+    need(y.kind == "float" and all(v.kind == "float" for v in k), "reads float")
+    if k:
+        need(len(k) == 1 and k[0].shape == (1, *y.shape[1:]), f"factor has shape {k[0].shape}, the value {y.shape}")
+        need("map" not in op.arrays, "has a map besides a factor")
+    else:
+        array(op, "map", "float32", y.shape)
+    return y
+
+
 def _mean(op: Op, x: Value) -> Value:
     need(x.kind in ("float", "codes"), f"reads float or codes, got {x.kind}")
     channels, _, _ = image(x)
@@ -356,6 +380,8 @@ RULES: Mapping[str, tuple[Callable[..., Value], int, frozenset[str], frozenset[s
         ("max_pool", _pool, 1, "kernel stride padding dilation ceil", ""),
         ("avg_pool", _pool, 1, "kernel stride padding ceil count_pad divisor", ""),
         ("mean", _mean, 1, "keep", ""),
+        ("magnitude", _magnitude, 1, "kernel stride padding dilation", ""),
+        ("gain", _gain, -1, "", "map"),
         ("flatten", _flatten, 1, "", ""),
     )
 }

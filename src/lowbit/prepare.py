@@ -224,7 +224,7 @@ def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
 
     def absorbs(node: fx.Node) -> bool:
         q = quantizer(node)
-        return q is not None and (q.folds_relu or q.card.name == "sign")
+        return q is not None and (q.folds_relu or q.constant_behind_relu)
 
     calls: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
@@ -238,7 +238,7 @@ def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
             folded[name] = ", ".join(dict.fromkeys(str(r.target) for r in used))
     model.lowbit_folded = folded  # type: ignore[assignment]
     modules = dict(model.named_modules(remove_duplicate=False))
-    signs = [n for n in graph.nodes if (q := quantizer(n)) is not None and q.card.name == "sign"]
+    signs = [n for n in graph.nodes if (q := quantizer(n)) is not None and q.constant_behind_relu]
     constant = [str(n.target) for n in signs if nonnegative(n.args[0], modules)]
     if constant:
         warnings.warn(

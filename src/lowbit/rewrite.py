@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lowbit.infer import infer
 from lowbit.program import Op, Program
-from lowbit.thresholds import fold
+from lowbit.thresholds import encodes, fold
 
 
 def simplify(program: Program) -> Program:
@@ -31,7 +31,9 @@ def hoist(ops: Sequence[Op]) -> list[Op]:
         for index, op in enumerate(current):
             before = writer.get(op.inputs[0])
             movable = before is not None and before.kind in ("max_pool", "concat", "flatten")
-            if op.kind == "quantize" and movable and before is not None and readers[before.output] == 1:
+            if encodes(op) and movable and before is not None and readers[before.output] == 1:
+                if before.kind == "max_pool" and op.grid is not None and op.grid.terms > 1:
+                    continue  # a program compares codes of one term only
                 early = [replace(op, inputs=(name,), output=f"{op.output}.{i}") for i, name in enumerate(before.inputs)]
                 late = replace(before, inputs=tuple(q.output for q in early), output=op.output)
                 current[index : index + 1] = [*early, late]

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbit.grid import Int
+from lowbit.grid import Grid, Int
 from lowbit.infer import Value, acc_terms
 from lowbit.program import Op
 from lowbit.runtime import reference
+
+if TYPE_CHECKING:
+    from lowbit.quantizers.base import Quantizer
 
 MAX_LEVELS = 16
 """Outputs of at most 4 bits get thresholds; above, executing the chain is cheaper."""
@@ -32,6 +35,29 @@ def monotone(op: Op) -> bool:
     return op.kind in ("rescale", "affine")
 
 
+def encodes(op: Op) -> bool:
+    """Whether an operation turns any float into a code, the same way in every channel."""
+    floats = op.kind == "threshold" and op.arrays["thresholds"].dtype == np.float32
+    return op.kind == "quantize" or (floats and len(op.arrays["thresholds"]) == 1)
+
+
+def of_encoder(quantizer: Quantizer, grid: Grid) -> dict[str, NDArray[Any]]:
+    """Arrays of a `threshold` operation that encodes every float as the quantizer does.
+
+    For activation methods whose levels are no arithmetic grid. Their codes must ascend with the value; then bisecting
+    the method's own `encode` over all ordered floats is exact.
+    """
+    import torch
+
+    def codes(keys: NDArray[np.int64]) -> Int:
+        return quantizer.encode(torch.from_numpy(_float(keys))).numpy()
+
+    keys, falling = _bisect(codes, np.array([0x7F800000]), 1, *grid.code_range)
+    if falling.any():
+        raise ValueError(f"codes of {quantizer.card.name} do not ascend with the value")
+    return {"thresholds": _float(np.clip(keys, -0x7F800000, 0x7F800000)), "descending": np.zeros(1, np.uint8)}
+
+
 def fold(ops: Sequence[Op], types: Mapping[str, Value]) -> list[Op]:
     """Replace every chain that ends in a quantizer of at most 16 levels by one threshold operation."""
     writer = {op.output: op for op in ops}
@@ -42,7 +68,7 @@ def fold(ops: Sequence[Op], types: Mapping[str, Value]) -> list[Op]:
     gone: set[str] = set()
     made: dict[str, Op] = {}
     for op in ops:
-        if op.kind != "quantize" or op.grid is None or np.subtract(*op.grid.code_range[::-1]) >= MAX_LEVELS:
+        if not encodes(op) or op.grid is None or np.subtract(*op.grid.code_range[::-1]) >= MAX_LEVELS:
             continue
         chain: list[Op] = [op]
         while True:

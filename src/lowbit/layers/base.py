@@ -65,9 +65,20 @@ class WeightLayer(nn.Module):
             y = self._integers(x, wq, xq)
         return y if self.output_quantizer is None else self.output_quantizer(y)
 
+    def _gains(self, x: Tensor) -> list[Tensor]:
+        """Factors of the output: of the activation method (XNOR-Net's K), then of the weight method."""
+        found = [q.gain(x, self) for q in (self.input_quantizer, self.weight_quantizer) if q is not None]
+        return [factor for factor in found if factor is not None]
+
     def _values(self, x: Tensor) -> Tensor:
         weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
-        return self.multiply(x if self.input_quantizer is None else self.input_quantizer(x), weight, self.bias)
+        operand, gains = x if self.input_quantizer is None else self.input_quantizer(x), self._gains(x)
+        if not gains:
+            return self.multiply(operand, weight, self.bias)
+        y = self.multiply(operand, weight, None)
+        for factor in gains:
+            y = y * factor
+        return y if self.bias is None else y + self.bias.reshape(-1, *(1,) * (self.weight.ndim - 2))
 
     @torch.no_grad()
     def _integers(self, x: Tensor, wq: Quantizer, xq: Quantizer) -> Tensor:
@@ -92,6 +103,8 @@ class WeightLayer(nn.Module):
                     term = acc * (c.reshape(channels) if c.ndim else c)
                     y = term if y is None else y + term
             assert y is not None
+            for factor in self._gains(x):
+                y = y * factor
             return y if self.bias is None else y + self.bias.reshape(channels)
 
 

@@ -89,6 +89,14 @@ def _fit_shapes(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: 
             tensor.data = torch.empty(saved.shape, dtype=tensor.dtype, device=tensor.device)
 
 
+def all_reduce_max(value: Tensor) -> Tensor:
+    """Maximum over the processes of a distributed run; the value itself elsewhere."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return value
+
+
 class Quantizer(nn.Module):
     """Base class of all methods.
 
@@ -103,8 +111,12 @@ class Quantizer(nn.Module):
     """
 
     card: ClassVar[Card]
+    constant_behind_relu: ClassVar[bool] = False
+    """Whether activations without negative values all get one code, as signs do."""
     gain_kind: ClassVar[str | None] = None
-    """How a program computes `gain`: "magnitude" (XNOR-Net's K, from the input) or "map" (constant, [out, h, w])."""
+    """How a program computes `gain`: "magnitude" (XNOR-Net's K, from the input) or "map" (constant, [1, out, h, w])."""
+    arithmetic: ClassVar[bool] = True
+    """Whether `lowbit.grid.quantize` encodes activations; else `convert` finds thresholds by bisecting `encode`."""
 
     def __init__(self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None) -> None:
         super().__init__()
@@ -238,7 +250,12 @@ class Quantizer(nn.Module):
             return (units[0].long() + (2**self.bits - 1)) // 2 if grid.odd else units[0].long() + grid.zero
         if isinstance(grid, Planes):
             weights = 2 ** torch.arange(len(units), device=x.device).reshape(-1, *(1,) * x.ndim)
-            return ((units > 0).long() * weights).sum(0)
+            patterns = ((units > 0).long() * weights).sum(0)
+            if grid.patterns is None:
+                return patterns
+            codes = torch.zeros(2 ** len(units), dtype=torch.long, device=x.device)
+            codes[torch.tensor(grid.patterns)] = torch.arange(len(grid.patterns))
+            return codes[patterns]
         if isinstance(grid, Levels):
             return torch.searchsorted(torch.tensor(grid.table, device=x.device), units[0].long().contiguous())
         return units.argmax(0)

@@ -9,27 +9,35 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lowbit.errors import unknown
+from lowbit.quantizers.abc import ABC
 from lowbit.quantizers.affine import Affine
 from lowbit.quantizers.base import ROLES, Quantizer
 from lowbit.quantizers.bwn import BWN
+from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
 from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.sawb import SAWB
 from lowbit.quantizers.sign import Sign
 from lowbit.quantizers.twn import TWN
+from lowbit.quantizers.xnor import XNOR
+from lowbit.quantizers.xnor_plus import XNORPlus
 
 METHODS: Mapping[str, type[Quantizer]] = {
     method.card.name: method
     for method in (
+        ABC,
         Affine,
         BWN,
+        LQ,
         LSQ,
         MinMax,
         PACT,
         SAWB,
         Sign,
         TWN,
+        XNOR,
+        XNORPlus,
     )
 }
 

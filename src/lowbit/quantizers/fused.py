@@ -58,16 +58,17 @@ class FakeLSQ(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (x,), s = ctx.saved_tensors, ctx.step
+        sums: tuple[Any, Any]
         if _native(x):
             g, dx = _like(grad, x), torch.empty_like(x)
             addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
-            first, second = _kernels.lsq_backward(*addresses, s, ctx.low, ctx.high, torch.get_num_threads())
+            sums = _kernels.lsq_backward(*addresses, s, ctx.low, ctx.high, torch.get_num_threads())
         else:
             v = x / s
             dx = torch.where((v > ctx.low) & (v < ctx.high), grad, 0.0)
-            first = (grad * v.clamp_(ctx.low, ctx.high).round_()).sum(dtype=torch.float64)
-            second = (dx * x).sum(dtype=torch.float64)
-        return dx, torch.as_tensor(first - second / s, dtype=torch.float32), None, None
+            units = v.clamp_(ctx.low, ctx.high).round_()
+            sums = (grad * units).sum(dtype=torch.float64), (dx * x).sum(dtype=torch.float64)
+        return dx, torch.as_tensor(sums[0] - sums[1] / s, dtype=torch.float32), None, None
 
 
 class FakeClip(Function):
@@ -130,8 +131,7 @@ def _clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[
     if _native(x):
         g, dx = _like(grad, x), torch.empty_like(x)
         addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
-        above, below = _kernels.clip_backward(*addresses, first, last, torch.get_num_threads())
-        return dx, above, below
+        return dx, *_kernels.clip_backward(*addresses, first, last, torch.get_num_threads())
     dx = torch.where((x >= first) & (x <= last), grad, 0.0)
     above = torch.where(x > last, grad, 0.0).sum(dtype=torch.float64)
     below = torch.where(x < first, grad, 0.0).sum(dtype=torch.float64)

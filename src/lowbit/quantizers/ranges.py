@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lowbit.grid import Grid, Uniform
-from lowbit.quantizers.base import all_reduce_mean, number
+from lowbit.quantizers.base import all_reduce_max, number
 
 DECAY = 0.99
 
@@ -30,7 +30,7 @@ class RunningRange(nn.Module):
     def observe(self, x: Tensor, first: bool = False) -> None:
         """Fold the range of x into the running one; `first` replaces it."""
         lo, hi = torch.aminmax(x)
-        lo, hi = all_reduce_mean(lo.clamp_max(0)), all_reduce_mean(hi.clamp_min(0))
+        lo, hi = -all_reduce_max(-lo.clamp_max(0)), all_reduce_max(hi.clamp_min(0))
         share = 1.0 if first else 1 - DECAY
         self.lo.lerp_(lo.to(self.lo), share)
         self.hi.lerp_(hi.to(self.hi), share)

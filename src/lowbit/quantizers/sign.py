@@ -34,6 +34,7 @@ class Sign(Quantizer):
         name="sign", family="binary", kind="WA", min_bits=1, max_bits=1, grid="Planes", paper="Courbariaux 2016",
         equation="1, 4", per_channel=False,
     )  # fmt: skip
+    constant_behind_relu: ClassVar[bool] = True
 
     def __init__(self, bits: int = 1, *, role: str = "weight", channel: bool = False, **common: Any) -> None:
         if channel:

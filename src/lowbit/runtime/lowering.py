@@ -13,6 +13,7 @@ from lowbit.grid import Codebook, Grid, Uniform
 from lowbit.infer import PAD_MODES, Value, acc_terms
 from lowbit.program import Op, Program
 from lowbit.runtime import _kernels
+from lowbit.runtime.magnitude import magnitude_factor
 
 Array = NDArray[Any]
 
@@ -323,6 +324,9 @@ class Lowering:
         if op.kind in ("concat", "flatten"):
             self._move(op)
             return
+        if op.kind in ("gain", "magnitude"):
+            self._gain(op)
+            return
         sources = [self.types[name] for name in op.inputs]
         started = [op]
         if op.kind in STAGES:
@@ -428,6 +432,22 @@ class Lowering:
         else:
             source, terms = (ACC, acc_terms(sources[0])) if sources[0].kind == "acc" else (FLOATS, 1)
         self.plan.map(op.name, source, inputs, terms, table, data, epilogue)
+
+    def _gain(self, op: Op) -> None:
+        x, (channels, pixels) = self.types[op.inputs[0]], layout(self.types[op.output])
+        source, output = self._id(op.inputs[0]), self._new(op.output)
+        if op.kind == "magnitude":
+            a, window = op.attrs, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0]
+            if a:
+                sides = (x.shape[1:], self.types[op.output].shape[1:], a["kernel"], a["stride"], a["padding"])
+                window = [*(n for pair in sides for n in pair), *a["dilation"], 0]
+            self.plan.magnitude(op.name, source, x.shape[0], window, magnitude_factor(op, x.shape[0]), output)
+        elif len(op.inputs) == 2:
+            self.plan.gain(op.name, source, self._id(op.inputs[1]), NO_FLOATS, channels, pixels, output)
+        else:
+            factors = op.arrays["map"].reshape(channels, pixels).T
+            self.plan.gain(op.name, source, source, np.ascontiguousarray(factors), channels, pixels, output)
+        self._step([op])
 
     def _move(self, op: Op) -> None:
         value = self.types[op.output]

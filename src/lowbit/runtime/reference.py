@@ -11,6 +11,7 @@ Slow and clear. Kernels, the eval model and exported C must agree with it bit fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lowbit.errors import InvalidInput
 from lowbit.grid import Float, Grid, quantize
 from lowbit.infer import Value, infer, window
 from lowbit.program import Op, Program
+from lowbit.runtime.magnitude import FIXED, magnitude_factor
 
 Array = NDArray[Any]
 
@@ -294,6 +296,23 @@ def _mean(op: Op, inputs: list[Array], types: list[Value]) -> Array:
     return y[:, :, None, None] if op.attrs["keep"] else y
 
 
+# -- gains --------------------------------------------------------------------------------------------------------
+
+
+def _magnitude(op: Op, inputs: list[Array], types: list[Value]) -> Array:
+    """Mean |x| over channels and window: integers rint(|x| * 2^16) summed exactly, times one float64 factor."""
+    x = inputs[0]
+    total = np.rint(np.abs(x).astype(np.float64) * FIXED).sum(axis=1, keepdims=True)
+    if x.ndim == 4:
+        geometry = {**op.attrs, "groups": 1, "pad_mode": "zeros"}
+        total = convolve(total, np.ones((1, 1, *op.attrs["kernel"])), replace(op, attrs=geometry))
+    return (total * magnitude_factor(op, x.shape[1])).astype(np.float32)
+
+
+def _gain(op: Op, inputs: list[Array], types: list[Value]) -> Array:
+    return inputs[0] * (inputs[1] if len(inputs) == 2 else op.arrays["map"])
+
+
 OPERATIONS: dict[str, Callable[[Op, list[Array], list[Value]], Array]] = {
     "quantize": _quantize,
     "lookup": _lookup,
@@ -312,4 +331,6 @@ OPERATIONS: dict[str, Callable[[Op, list[Array], list[Value]], Array]] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "mean": _mean,
+    "magnitude": _magnitude,
+    "gain": _gain,
 }
