@@ -78,7 +78,46 @@ def pact(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g * (np.abs(x) < a), "alpha": np.asarray((g * np.sign(x) * (np.abs(x) >= a)).sum())}
 
 
+def dorefa(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Zhou 2016: weights through tanh with a constant maximum; one bit straight through; activations on [0, 1]."""
+    if state.role != "weight":
+        return {"x": g * ((x >= 0) & (x <= 1))}
+    if state.bits == 1:
+        return {"x": g}
+    t = np.tanh(x)
+    largest = np.abs(t).reshape(len(t), -1).max(1) if state.channel else np.abs(t).max()
+    return {"x": g * (1 - t**2) / _along(largest, x)}
+
+
+def abc(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Lin 2017, Eq. 4 and 8: weights sum alpha_i; activations a window of width 1 about each threshold."""
+    if state.role == "weight":
+        shifts = np.linspace(-1, 1, state.bits) if state.bits > 1 else np.zeros(1)
+        slopes = []
+        for w in x.reshape(len(x), -1) if state.channel else x.reshape(1, -1):
+            bases = np.stack([np.where(w - w.mean() + u * w.std() >= 0, 1.0, -1.0) for u in shifts], 1)
+            slopes.append(np.linalg.lstsq(bases, w, rcond=None)[0].sum())
+        return {"x": g * _along(np.array(slopes) if state.channel else np.array(slopes[0]), x)}
+    v, beta = state.numbers["shift"], state.numbers["beta"]
+    windows = [(x + s >= 0) & (x + s <= 1) for s in v]
+    planes = [np.where(x + s >= 0.5, 1.0, -1.0) for s in v]
+    return {
+        "x": g * sum(b * w for b, w in zip(beta, windows, strict=True)),
+        "beta": np.array([(g * plane).sum() for plane in planes]),
+        "shift": np.array([b * (g * w).sum() for b, w in zip(beta, windows, strict=True)]),
+    }
+
+
+def lq(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Zhang 2018, Eq. 6: activations are cut above the largest level only."""
+    return {"x": g if state.role == "weight" else g * (x <= state.highest)}
+
+
 REFERENCES: dict[str, Reference] = {
+    "abc": abc,
+    "lq": lq,
+    "xnor": lambda state, x, g: {"x": g} if state.role == "weight" else htanh(state, x, g),
+    "dorefa": dorefa,
     "minmax": identity,
     "sign": htanh,
     "lsq": lsq,

@@ -54,8 +54,8 @@ class ABC(Quantizer):
         groups = self.groups(x.detach())
         wide64 = groups.double()
         mean, std = wide64.mean(1, keepdim=True), wide64.std(1, keepdim=True, correction=0)
-        shifts = torch.linspace(-1, 1, self.bits) if self.bits > 1 else torch.zeros(1)
-        return torch.stack([sign((wide64 - mean + u * std).to(x.dtype)) for u in shifts.tolist()])
+        shifts = [2 * i / (self.bits - 1) - 1 for i in range(self.bits)] if self.bits > 1 else [0.0]
+        return torch.stack([sign((wide64 - mean + u * std).to(x.dtype)) for u in shifts])
 
     def scales(self, x: Tensor) -> Tensor:
         if self.role != "weight":

@@ -14,6 +14,7 @@ from lowbit.quantizers.ste import straight
 
 KEEP = 0.9
 EPS = 1e-4
+SAMPLE = 2**16  # values of an activation that calibration fits
 
 
 class LQ(Quantizer):
@@ -25,7 +26,7 @@ class LQ(Quantizer):
         activations; kept in a buffer, updated once a training forward by v <- 0.9 v + 0.1 v_new,
         v_new = (B^T B + 1e-4 I)^-1 B^T x with the codes B of the current v; frozen in eval.
     Initialisation: weights v_j = 2^j * 0.6745 * sqrt(2 / n_out) / 2^(n-1), n_out = kernel area * output channels, then
-        QEM to convergence on the given tensor; activations v_j = 2^j * 1.349 / (2^n - 1), then one QEM step a batch.
+        activations v_j = 2^j * 1.349 / (2^n - 1); then QEM to convergence, averaged over calibration batches.
     Cost: a search among 2^n levels a value and a small least-squares problem a filter. Fails: more than 4 bits get
         slow; a plane that nothing uses keeps its v_j.
     Source: Zhang et al. 2018, Eq. 3-9, Algorithm 1. The update never raises the squared error for its codes, and
@@ -86,17 +87,17 @@ class LQ(Quantizer):
         powers = 2.0 ** torch.arange(self.bits, device=x.device)
         if self.role == "weight":
             outputs = x.shape[0] * (x[0, 0].numel() if x.ndim > 2 else 1)
-            basis = (powers * 0.6745 * (2 / outputs) ** 0.5 / 2 ** (self.bits - 1)).expand(len(groups), -1).to(x)
-            for _ in range(100):
-                fitted = self._fit(groups, basis)
-                if torch.equal(fitted, basis):
-                    break
-                basis = fitted
-            self.basis = basis.float().clone()
-            return
-        if not self._batches:
-            self.basis = (powers * 1.349 / (2**self.bits - 1))[None].to(x).float()
-        self.basis = all_reduce_mean(self._fit(groups, self.basis))
+            basis = powers * 0.6745 * (2 / outputs) ** 0.5 / 2 ** (self.bits - 1)
+        else:
+            basis = powers * 1.349 / (2**self.bits - 1)
+            groups = groups[:, :: max(1, groups.shape[1] // SAMPLE)]
+        basis = basis.expand(len(groups), -1).to(x)
+        for _ in range(100):
+            fitted = self._fit(groups, basis)
+            if torch.equal(fitted, basis):
+                break
+            basis = fitted
+        self.average(self.basis, basis)
 
     def track(self, x: Tensor) -> None:
         groups = self.groups(x) if self.role == "weight" else x.reshape(1, -1)

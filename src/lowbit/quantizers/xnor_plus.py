@@ -53,8 +53,13 @@ class XNORPlus(Quantizer):
         super().__init__(bits, **common)
         self.case, self.init = case, init
         if self.role == "weight":
-            self.factors = nn.ParameterList(nn.Parameter(torch.ones(1)) for _ in SHAPES[case].split(","))
-            self.ready = False
+            for i in range(len(SHAPES[case].split(","))):
+                self.register_parameter(f"gamma{i}", nn.Parameter(torch.ones(1)))
+
+    @property
+    def factors(self) -> list[nn.Parameter]:
+        """The factors of Gamma: channels (or the whole map) first."""
+        return list(self.parameters(recurse=False))
 
     @property
     def gain_kind(self) -> str | None:  # type: ignore[override]
@@ -68,7 +73,6 @@ class XNORPlus(Quantizer):
         if self.role == "weight":
             mean = x.abs().reshape(len(x), -1).mean(1) if self.init == "mean" else torch.ones(len(x))
             self.factors[0].data = mean.reshape(-1, *(1,) * (2 if self.case == 2 else 0)).to(x)
-            self.ready = False
 
     def scales(self, x: Tensor) -> Tensor:
         return torch.ones(1, dtype=x.dtype, device=x.device)
@@ -84,7 +88,7 @@ class XNORPlus(Quantizer):
             1: [(-1,)], 2: [(-1, h, w)], 3: [(-1,), (h, w)], 4: [(-1,), (h,), (w,)]
         }  # fmt: skip
         shapes = cases[self.case]
-        for factor, shape in zip(list(self.factors), shapes, strict=True):
+        for factor, shape in zip(self.factors, shapes, strict=True):
             wanted = (factor.shape[0] if shape[0] == -1 else shape[0], *shape[1:])
             if tuple(factor.shape) != wanted:
                 if factor.numel() > max(1, factor.shape[0] if shape[0] == -1 else 1):
