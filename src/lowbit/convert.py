@@ -28,7 +28,7 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
     Args:
         model: from `lowbit.prepare`; left as it is, also its mode.
         example: float32 [batch, features] or [batch, channels, height, width]; fixes the input shape.
-        allow_inexact: accept layers with a float operand; the program's summary then says "inexact".
+        allow_inexact: accept layers with a float operand; the program's summary then says that they are not exact.
 
     Returns:
         A `Program`; `program.save("net.lowbit")` writes it.
