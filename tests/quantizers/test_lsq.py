@@ -42,7 +42,7 @@ def test_worked_initial_step() -> None:
     assert q.scale.item() == pytest.approx(1.0)  # 2 * 0.5 / sqrt(1)
 
 
-# the worked examples of a fixed step: 3.1 of the specification; an asymmetric LSQ grid has one level more below
+# the worked examples of a fixed step; an asymmetric LSQ grid has one level more below
 @pytest.mark.parametrize(
     ("bits", "step", "values"),
     [(2, 0.8, [-0.8, 0, 0, 0.8, 0.8, 0]), (3, 0.3, [-0.9, -0.3, 0, 0.6, 0.9, -0.3])],

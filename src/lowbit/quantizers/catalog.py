@@ -12,7 +12,10 @@ from lowbit.errors import unknown
 from lowbit.quantizers.abc import ABC
 from lowbit.quantizers.affine import Affine
 from lowbit.quantizers.base import ROLES, Quantizer
+from lowbit.quantizers.binaryconnect import BinaryConnect, StochasticBinaryConnect
 from lowbit.quantizers.bwn import BWN
+from lowbit.quantizers.dorefa import DoReFa
+from lowbit.quantizers.l2 import L2, AdaptiveL2
 from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
@@ -20,6 +23,7 @@ from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.sawb import SAWB
 from lowbit.quantizers.sign import Sign
 from lowbit.quantizers.twn import TWN
+from lowbit.quantizers.uniform import FixedStep
 from lowbit.quantizers.xnor import XNOR
 from lowbit.quantizers.xnor_plus import XNORPlus
 
@@ -27,14 +31,20 @@ METHODS: Mapping[str, type[Quantizer]] = {
     method.card.name: method
     for method in (
         ABC,
+        AdaptiveL2,
         Affine,
+        BinaryConnect,
         BWN,
+        DoReFa,
+        FixedStep,
+        L2,
         LQ,
         LSQ,
         MinMax,
         PACT,
         SAWB,
         Sign,
+        StochasticBinaryConnect,
         TWN,
         XNOR,
         XNORPlus,

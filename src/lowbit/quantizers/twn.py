@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Levels
 from lowbit.quantizers.base import Card, Quantizer, number, wide
+from lowbit.quantizers.search import exact_ternary
 from lowbit.quantizers.ste import along, straight
 
 
@@ -45,12 +46,7 @@ class TWN(Quantizer):
         """Threshold D and scale b of each group, in x's dtype: [] or [channels]."""
         size = self.groups(x.detach()).double().abs()
         if self.threshold == "exact":
-            ranked = size.sort(1, descending=True).values
-            count = torch.arange(1, size.shape[1] + 1, device=x.device)
-            best = (ranked.cumsum(1) ** 2 / count).argmax(1, keepdim=True)
-            # every |w| above the next smaller one belongs to S
-            following = torch.cat([ranked[:, 1:], torch.zeros_like(ranked[:, :1])], 1)
-            limit = following.gather(1, best)
+            limit = exact_ternary(size)
         else:
             limit = float(self.threshold) * size.mean(1, keepdim=True)
         # compare in x's dtype, as `units` does, so that b averages exactly the kept weights

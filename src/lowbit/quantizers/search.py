@@ -1,0 +1,78 @@
+"""Scales of least squared error: the alternation of units and scale that many weight methods share.
+
+Given units, the best scale is sum(w u) / sum(u^2); given a scale, nearest units are best. Neither step raises the
+squared error, so alternating them descends; it can stop in a local minimum, hence the starts. Everything works on
+groups: w [groups, elements], scale [groups].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+Units = Callable[[Tensor, Tensor], Tensor]
+"""(w [G, N], scale [G, 1]) -> nearest integer units [G, N]; must accept a scale of 0."""
+
+
+def divided(x: Tensor, scale: Tensor) -> Tensor:
+    """x / scale, and x itself where the scale is 0: whatever its units are, their value is 0."""
+    return x / torch.where(scale > 0, scale, 1.0)
+
+
+def refined(w: Tensor, scale: Tensor, units: Units) -> Tensor:
+    """The best scale for the units of the current one; the same scale where all units are 0."""
+    u = units(w, scale[:, None])
+    power = (u * u).sum(1)
+    return torch.where(power > 0, (w * u).sum(1) / power.clamp_min(1), scale).clamp_min(0)
+
+
+def alternate(w: Tensor, scale: Tensor, units: Units, rounds: int = 100) -> Tensor:
+    """Alternate units and scale until nothing changes, at most `rounds` times."""
+    for _ in range(rounds):
+        better = refined(w, scale, units)
+        if torch.equal(better, scale):
+            break
+        scale = better
+    return scale
+
+
+def squared_error(w: Tensor, scale: Tensor, units: Units) -> Tensor:
+    """Sum of squared errors of each group: [G]."""
+    return ((units(w, scale[:, None]) * scale[:, None] - w) ** 2).sum(1)
+
+
+def best(w: Tensor, starts: Iterable[Tensor], units: Units) -> Tensor:
+    """The start of least squared error in each group; the first of equal ones."""
+    scale, error = None, None
+    for start in starts:
+        e = squared_error(w, start, units)
+        if scale is None or error is None:
+            scale, error = start, e
+        else:
+            scale, error = torch.where(e < error, start, scale), torch.minimum(e, error)
+    assert scale is not None
+    return scale
+
+
+def search(w: Tensor, limit: Tensor, units: Units, count: int = 200) -> Tensor:
+    """Alternation from the best of `count` scales evenly spaced over (0, limit]. w float64 [G, N], limit [G]."""
+    return alternate(w, best(w, (limit * (i / count) for i in range(1, count + 1)), units), units)
+
+
+def exact_ternary(size: Tensor) -> Tensor:
+    """Threshold of the ternary form of least squared error: the kept set maximises (sum of |w|)^2 / count.
+
+    Args:
+        size: |w|, float64 [G, N].
+
+    Returns:
+        [G, 1]; weights above it are kept.
+    """
+    ranked = size.sort(1, descending=True).values
+    count = torch.arange(1, size.shape[1] + 1, device=size.device)
+    chosen = (ranked.cumsum(1) ** 2 / count).argmax(1, keepdim=True)
+    # every |w| above the next smaller one belongs to the set
+    following = torch.cat([ranked[:, 1:], torch.zeros_like(ranked[:, :1])], 1)
+    return following.gather(1, chosen)
