@@ -102,7 +102,7 @@ def model_values(model: nn.Module, x: Tensor, emitted: Program, hoisted: Program
         if op.output in expected:
             continue
         module = modules.get(op.name)
-        if op.kind == "quantize":
+        if op.kind in ("quantize", "threshold"):  # thresholds of methods without an arithmetic encoding
             quantizers[op.output] = _quantizer(module, op.inputs[0], op.name, nodes)
             expected[op.output] = quantizers[op.output].encode(tensors[op.inputs[0]])
         elif op.kind in ("conv", "linear"):
