@@ -127,7 +127,8 @@ def main() -> None:
         print(f"{rows[name]['ratio']:6.2f}x  [{ratios[quarter]:.2f}, {ratios[-1 - quarter]:.2f}]  "
               f"{rows[name]['ms']:8.1f} ms  {name}")  # fmt: skip
     if options.json:
-        record = {"net": options.net, "batch": BATCH, "rounds": options.rounds, "rows": rows, **provenance(seed=0, threads=1)}
+        setting = {"net": options.net, "batch": BATCH, "rounds": options.rounds}
+        record = {**setting, "rows": rows, **provenance(seed=0, threads=1)}
         with open(options.json, "w") as stream:
             json.dump(record, stream, indent=1)
 

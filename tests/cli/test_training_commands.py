@@ -94,7 +94,7 @@ def test_missing_data_set(capsys, recipe, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("weight=lqs:2", "did you mean 'lsq'"),
+        ("weight=lsqq:2", "did you mean 'lsq'"),
         ("weight=lsq:99", "lsq takes"),
         ("rules=[{match: nothing*, weight: lsq:2}]", "nothing\\*"),
     ],
