@@ -113,11 +113,28 @@ def lq(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g if state.role == "weight" else g * (x <= state.highest)}
 
 
+def hwgq(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Cai 2017: 1 on the positive half up to the highest level."""
+    return {"x": g * ((x > 0) & (x <= state.highest))}
+
+
+def ttq(state: State, x: Array, g: Array) -> dict[str, Array]:
+    """Zhu 2017, Eq. 7-8, with the threshold of 0.05 max|w|."""
+    size = np.abs(x).reshape(len(x), -1).max(1) if state.channel else np.abs(x).max()
+    limit, wp, wn = _along(0.05 * size, x), state.numbers["positive"], state.numbers["negative"]
+    low, high = x < -limit, x > limit
+    factor = np.where(high, _along(wp, x), np.where(low, _along(wn, x), 1))
+    return {"x": g * factor, "positive": _sum_like(g * high, wp), "negative": -_sum_like(g * low, wn)}
+
+
 REFERENCES: dict[str, Reference] = {
     "abc": abc,
     "lq": lq,
     "xnor": lambda state, x, g: {"x": g} if state.role == "weight" else htanh(state, x, g),
     "dorefa": dorefa,
+    "hwgq": hwgq,
+    "tbn": htanh,
+    "ttq": ttq,
     "minmax": identity,
     "sign": htanh,
     "lsq": lsq,

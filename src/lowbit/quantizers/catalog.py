@@ -10,11 +10,14 @@ from typing import Any
 
 from lowbit.errors import unknown
 from lowbit.quantizers.abc import ABC
+from lowbit.quantizers.admm import ADMM
 from lowbit.quantizers.affine import Affine
 from lowbit.quantizers.base import ROLES, Quantizer
 from lowbit.quantizers.binaryconnect import BinaryConnect, StochasticBinaryConnect
 from lowbit.quantizers.bwn import BWN
 from lowbit.quantizers.dorefa import DoReFa
+from lowbit.quantizers.hwgq import HWGQ
+from lowbit.quantizers.inq import INQ
 from lowbit.quantizers.l2 import L2, AdaptiveL2
 from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
@@ -22,7 +25,10 @@ from lowbit.quantizers.minmax import MinMax
 from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.sawb import SAWB
 from lowbit.quantizers.sign import Sign
+from lowbit.quantizers.tbn import TBN
+from lowbit.quantizers.ttq import TTQ
 from lowbit.quantizers.twn import TWN
+from lowbit.quantizers.twobit import TwoBit
 from lowbit.quantizers.uniform import FixedStep
 from lowbit.quantizers.xnor import XNOR
 from lowbit.quantizers.xnor_plus import XNORPlus
@@ -32,11 +38,14 @@ METHODS: Mapping[str, type[Quantizer]] = {
     for method in (
         ABC,
         AdaptiveL2,
+        ADMM,
         Affine,
         BinaryConnect,
         BWN,
         DoReFa,
         FixedStep,
+        HWGQ,
+        INQ,
         L2,
         LQ,
         LSQ,
@@ -45,7 +54,10 @@ METHODS: Mapping[str, type[Quantizer]] = {
         SAWB,
         Sign,
         StochasticBinaryConnect,
+        TBN,
+        TTQ,
         TWN,
+        TwoBit,
         XNOR,
         XNORPlus,
     )

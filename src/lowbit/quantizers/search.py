@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from lowbit.quantizers.ste import sign
+
 Units = Callable[[Tensor, Tensor], Tensor]
 """(w [G, N], scale [G, 1]) -> nearest integer units [G, N]; must accept a scale of 0."""
 
@@ -76,3 +78,15 @@ def exact_ternary(size: Tensor) -> Tensor:
     # every |w| above the next smaller one belongs to the set
     following = torch.cat([ranked[:, 1:], torch.zeros_like(ranked[:, :1])], 1)
     return following.gather(1, chosen)
+
+
+def nearest(v: Tensor, sizes: tuple[int, ...], *, up: bool = False) -> Tensor:
+    """Nearest of the levels +-sizes; a middle takes the smaller size, or the larger one if `up`; sgn(0) = +1.
+
+    Args:
+        v: values in units of the scale, any shape.
+        sizes: |level| in ascending order, 0 among them where it is a level.
+    """
+    size = torch.tensor(sizes, dtype=v.dtype, device=v.device)
+    chosen = size[torch.bucketize(v.abs(), (size[1:] + size[:-1]) / 2, right=up)]
+    return chosen * sign(v) + 0.0  # codes carry no sign of zero
