@@ -83,16 +83,27 @@ class Case:
 
 
 def weight_method(d: Draw) -> str:
-    kind = d.choice(["lsq", "affine", "minmax", "sawb", "bwn", "twn", "sign", "lsq", "sawb"])
-    if kind in ("bwn", "twn", "sign"):
-        return kind + (d.choice(["", "@tensor", "@channel"]) if kind != "sign" else "")
-    low = 2 if kind in ("lsq", "affine") else 1
-    return f"{kind}:{d.integer(low, 8)}" + d.choice(["", "@channel"])
+    kind = d.choice([
+        "lsq", "affine", "minmax", "sawb", "bwn", "twn", "sign", "lsq", "sawb",
+        "uniform", "l2", "dorefa", "binaryconnect", "abc", "lq", "xnor", "xnor++",
+    ])  # fmt: skip
+    if kind in ("sign", "binaryconnect", "xnor", "xnor++"):
+        return kind
+    if kind in ("bwn", "twn"):
+        return kind + d.choice(["", "@tensor", "@channel"])
+    low, high = {"lsq": (2, 8), "affine": (2, 8), "l2": (2, 8), "lq": (1, 4), "abc": (1, 4), "uniform": (2, 8)}.get(
+        kind, (1, 8)
+    )
+    return f"{kind}:{d.integer(low, high)}" + (d.choice(["", "@channel"]) if kind != "dorefa" else "")
 
 
 def activation_method(d: Draw) -> str:
-    kind = d.choice(["lsq", "pact", "affine", "minmax", "lsq", "sign"])
-    return kind if kind == "sign" else f"{kind}:{d.integer(2, 8) if d.often(3) else d.integer(2, 4)}"
+    kind = d.choice(
+        ["lsq", "pact", "affine", "minmax", "lsq", "sign", "dorefa", "uniform", "lq", "abc", "xnor", "xnor++"]
+    )
+    if kind in ("sign", "xnor", "xnor++"):
+        return kind
+    return f"{kind}:{d.integer(2, 4) if kind in ('lq', 'abc') or not d.often(3) else d.integer(2, 8)}"
 
 
 def _conv(d: Draw, x: Tensor) -> nn.Module | None:
@@ -272,7 +283,10 @@ def draw_case(d: Draw, length: int = 8) -> Case:
     }
     layers = [n for n, m in builder.net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     if d.often():  # mixed methods: one layer of its own
-        settings["rules"] = [
-            {"match": d.choice(layers), "weight": weight_method(d), "activation": activation_method(d)}
-        ]
+        rule = {"match": d.choice(layers), "weight": weight_method(d), "activation": activation_method(d)}
+        settings["rules"] = [rule]
+    modes = {getattr(builder.net, name).padding_mode for name in layers if "conv" in name}
+    for choice in (settings, *settings.get("rules", [])):
+        if choice["activation"] == "xnor" and modes - {"zeros"}:
+            choice["activation"] = "xnor++"  # XNOR's K is defined for zero padding only
     return Case(builder.net, settings, shape, seed)

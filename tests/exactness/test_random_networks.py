@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lowbit
+from lowbit.errors import ConversionError
 
 quiet = settings(
     deadline=None, derandomize=True, database=None,
@@ -40,13 +41,18 @@ def trained(case: Case) -> torch.nn.Module:
     return model.eval()
 
 
-def prove(case: Case) -> Converted:
-    """The whole comparison for one network."""
+def prove(case: Case) -> Converted | None:
+    """The whole comparison for one network; None for one that convert refuses with reason."""
     model = trained(case)
     x = case.inputs(3, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        made = stages(model, x)
+        try:
+            made = stages(model, x)
+        except ConversionError as refusal:  # a training step may push the scales of lq and abc below zero
+            if re.fullmatch(r"convert cannot express .*:(\n  - .*: activation scales must be positive)+", str(refusal)):
+                return None
+            raise
     native = engines(made.program)
     compare(model, made, x, native)
     compare(model, made, x[:1], native)
@@ -58,7 +64,7 @@ def prove(case: Case) -> Converted:
     return made
 
 
-@settings(quiet, max_examples=12)
+@settings(quiet, max_examples=20)
 @given(st.data())
 def test_random_networks_shrinking(data):
     case = draw_case(Shrinking(data))
@@ -67,8 +73,8 @@ def test_random_networks_shrinking(data):
 
 @pytest.mark.parametrize("block", range(4))
 def test_seeded_networks(block):
-    for seed in range(10 * block, 10 * block + 10):
-        run_seed(seed)
+    made = [run_seed(seed) for seed in range(10 * block, 10 * block + 10)]
+    assert sum(m is not None for m in made) >= 8
 
 
 @pytest.mark.slow
@@ -78,7 +84,7 @@ def test_many_seeded_networks(block):
         run_seed(seed, length=16)
 
 
-def run_seed(seed: int, length: int = 8) -> Converted:
+def run_seed(seed: int, length: int = 8) -> Converted | None:
     try:
         return prove(draw_case(Draw(seed), length))
     except Exception as error:
