@@ -80,7 +80,7 @@ def test_seeded_networks(block):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(8))
 def test_many_seeded_networks(block):
-    for seed in range(1000 + 60 * block, 1060 + 60 * block):
+    for seed in range(1000 + 45 * block, 1045 + 45 * block):
         run_seed(seed, length=16)
 
 
