@@ -118,7 +118,8 @@ def activation_grid(grid: Grid | None) -> Grid:
     need(not isinstance(grid, Codebook), "a codebook grid is for weights only")
     need(grid.channels is None, "activation grids have one scale for the tensor")
     need(getattr(grid, "offset", None) is None, "activation grids have no real offset")
-    need(bool((grid.term_scales() > 0).all()), "activation scales must be positive")
+    signed = isinstance(grid, Planes)  # a trained plane may be worth less than nothing; other steps may not
+    need(signed or bool((grid.term_scales() > 0).all()), "activation scales must be positive")
     need(grid.max_unit <= 2**15, f"units reach {grid.max_unit}, allowed is 2^15")
     return grid
 
@@ -313,7 +314,8 @@ def _pool(op: Op, x: Value) -> Value:
     dilation = (1, 1)
     if op.kind == "max_pool":
         dilation = pair(op, "dilation", 1, 2**15)
-        need(x.grid is None or x.grid.terms == 1, "codes of several planes have no order")
+        ordered = x.grid is None or (x.grid.terms == 1 and bool((x.grid.term_scales() > 0).all()))
+        need(ordered, "codes of several planes, or of a negative one, are not in the order of their values")
         for size, k, p, d in zip((height, width), kernel, padding, dilation, strict=True):
             filled = p == 0 or d == 1 or (d <= size and (p + d - 1) // d <= k - 1)
             need(filled, f"kernel {k}, padding {p}, dilation {d} leave a window without any input")

@@ -32,7 +32,12 @@ def hoist(ops: Sequence[Op]) -> list[Op]:
             before = writer.get(op.inputs[0])
             movable = before is not None and before.kind in ("max_pool", "concat", "flatten")
             if encodes(op) and movable and before is not None and readers[before.output] == 1:
-                if before.kind == "max_pool" and op.grid is not None and op.grid.terms > 1:
+                grid = op.grid
+                if (
+                    before.kind == "max_pool"
+                    and grid is not None
+                    and (grid.terms > 1 or (grid.term_scales() <= 0).any())
+                ):
                     continue  # a program compares codes of one term only
                 early = [replace(op, inputs=(name,), output=f"{op.output}.{i}") for i, name in enumerate(before.inputs)]
                 late = replace(before, inputs=tuple(q.output for q in early), output=op.output)
