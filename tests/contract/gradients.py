@@ -28,9 +28,11 @@ class State:
     numbers: Mapping[str, Array]
     lowest: Array
     highest: Array
+    training: bool = False
 
 
-Reference = Callable[[State, Array, Array], dict[str, Array]]
+Reference = Callable[[State, Array, Array], dict[str, Array | None]]
+"""A parameter that gets no gradient in this mode has None."""
 
 
 def _along(value: Array, x: Array) -> Array:
@@ -41,23 +43,23 @@ def _sum_like(total: Array, value: Array) -> Array:
     return total.reshape(len(value), -1).sum(1) if value.ndim else total.sum()
 
 
-def identity(state: State, x: Array, g: Array) -> dict[str, Array]:
+def identity(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return {"x": g}
 
 
-def inside_levels(state: State, x: Array, g: Array) -> dict[str, Array]:
+def inside_levels(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return {"x": g * ((x >= _along(state.lowest, x)) & (x <= _along(state.highest, x)))}
 
 
-def default(state: State, x: Array, g: Array) -> dict[str, Array]:
+def default(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return identity(state, x, g) if state.role == "weight" else inside_levels(state, x, g)
 
 
-def htanh(state: State, x: Array, g: Array) -> dict[str, Array]:
+def htanh(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return {"x": g * (np.abs(x) <= 1)}
 
 
-def lsq(state: State, x: Array, g: Array) -> dict[str, Array]:
+def lsq(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Esser 2020, Eq. 2-3: count is the elements a step covers; for activations, the features of one sample."""
     s = state.numbers["scale"]
     n = 2 ** (state.bits - 1) if state.signed else 0
@@ -70,7 +72,7 @@ def lsq(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g * inside, "scale": _sum_like(g * ds, s) / np.sqrt(count * p)}
 
 
-def pact(state: State, x: Array, g: Array) -> dict[str, Array]:
+def pact(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Choi 2018, Eq. 3, with the symmetric form where activations can be negative."""
     a = state.numbers["alpha"]
     if not state.signed:
@@ -78,7 +80,7 @@ def pact(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g * (np.abs(x) < a), "alpha": np.asarray((g * np.sign(x) * (np.abs(x) >= a)).sum())}
 
 
-def dorefa(state: State, x: Array, g: Array) -> dict[str, Array]:
+def dorefa(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Zhou 2016: weights through tanh with a constant maximum; one bit straight through; activations on [0, 1]."""
     if state.role != "weight":
         return {"x": g * ((x >= 0) & (x <= 1))}
@@ -89,7 +91,7 @@ def dorefa(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g * (1 - t**2) / _along(largest, x)}
 
 
-def abc(state: State, x: Array, g: Array) -> dict[str, Array]:
+def abc(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Lin 2017, Eq. 4 and 8: weights sum alpha_i; activations a window of width 1 about each threshold."""
     if state.role == "weight":
         shifts = np.linspace(-1, 1, state.bits) if state.bits > 1 else np.zeros(1)
@@ -108,17 +110,17 @@ def abc(state: State, x: Array, g: Array) -> dict[str, Array]:
     }
 
 
-def lq(state: State, x: Array, g: Array) -> dict[str, Array]:
+def lq(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Zhang 2018, Eq. 6: activations are cut above the largest level only."""
     return {"x": g if state.role == "weight" else g * (x <= state.highest)}
 
 
-def hwgq(state: State, x: Array, g: Array) -> dict[str, Array]:
+def hwgq(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Cai 2017: 1 on the positive half up to the highest level."""
     return {"x": g * ((x > 0) & (x <= state.highest))}
 
 
-def ttq(state: State, x: Array, g: Array) -> dict[str, Array]:
+def ttq(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Zhu 2017, Eq. 7-8, with the threshold of 0.05 max|w|."""
     size = np.abs(x).reshape(len(x), -1).max(1) if state.channel else np.abs(x).max()
     limit, wp, wn = _along(0.05 * size, x), state.numbers["positive"], state.numbers["negative"]
@@ -127,11 +129,44 @@ def ttq(state: State, x: Array, g: Array) -> dict[str, Array]:
     return {"x": g * factor, "positive": _sum_like(g * high, wp), "negative": -_sum_like(g * low, wn)}
 
 
+def dqdnn(state: State, x: Array, g: Array) -> dict[str, Array | None]:
+    """Uhlich 2020, parametrisation by step and range; q is the value, clipped at a multiple of the step."""
+    d, m = state.numbers["step"], state.numbers["limit"]
+    top = d * np.round(m / d)
+    q = np.clip(d * np.round(x / d), -top if state.signed else 0, top)
+    inside = (np.abs(x) <= m) & (x >= (-m if state.signed else 0))
+    beyond = (np.abs(x) > m) & (state.signed | (x > 0))
+    dd, dm = (g * inside * (q - x) / d).sum(), (g * beyond * np.sign(x)).sum()
+    return {"x": g * inside, "step": np.asarray(dd), "limit": np.asarray(dm)}
+
+
+def bitpruning(state: State, x: Array, g: Array) -> dict[str, Array | None]:
+    """Nikolić 2020: the width receives g times what one more bit changes; in eval there is no such path."""
+    n, groups = state.numbers["width"], x.reshape(len(x) if state.channel else 1, -1)
+    if not state.training:
+        return {"x": g, "width": None}
+    difference = 0.0
+    for sign, bits in ((1, np.floor(n) + 1), (-1, np.floor(n))):
+        if state.role == "weight":
+            lo, hi = groups.min(1, keepdims=True), groups.max(1, keepdims=True)
+            step = (hi - lo) / (2**bits - 1)
+            q = lo + step * np.round((groups - lo) / step)
+        else:
+            lo, hi = state.numbers["range.lo"], state.numbers["range.hi"]
+            step = (hi - lo) / (2**bits - 1)
+            zero = np.clip(np.round(-lo / step), 0, 2**bits - 1)
+            q = step * (np.clip(np.round(groups / step) + zero, 0, 2**bits - 1) - zero)
+        difference = difference + sign * q
+    return {"x": g, "width": np.asarray((g.reshape(groups.shape) * difference).sum())}
+
+
 REFERENCES: dict[str, Reference] = {
     "abc": abc,
     "lq": lq,
     "xnor": lambda state, x, g: {"x": g} if state.role == "weight" else htanh(state, x, g),
+    "bitpruning": bitpruning,
     "dorefa": dorefa,
+    "dqdnn": dqdnn,
     "hwgq": hwgq,
     "tbn": htanh,
     "ttq": ttq,
@@ -151,4 +186,6 @@ def state_of(quantizer: Any, lowest: Array, highest: Array) -> State:
     """Read a quantizer's numbers."""
     numbers = {name: t.detach().double().numpy().copy() for name, t in quantizer.state_dict().items()}
     signed = bool(quantizer.signed)
-    return State(quantizer.bits, quantizer.role, signed, quantizer.channel, numbers, lowest, highest)
+    return State(
+        quantizer.bits, quantizer.role, signed, quantizer.channel, numbers, lowest, highest, quantizer.training
+    )

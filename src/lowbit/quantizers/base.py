@@ -115,6 +115,8 @@ class Quantizer(nn.Module):
     """Whether activations without negative values all get one code, as signs do."""
     gain_kind: ClassVar[str | None] = None
     """How a program computes `gain`: "magnitude" (XNOR-Net's K, from the input) or "map" (constant, [1, out, h, w])."""
+    mixes: ClassVar[bool] = False
+    """Whether training uses values off the grid, which only eval and conversion use (see `unfinished`)."""
     arithmetic: ClassVar[bool] = True
     """Whether `lowbit.grid.quantize` encodes activations; else `convert` finds thresholds by bisecting `encode`."""
 
@@ -165,6 +167,10 @@ class Quantizer(nn.Module):
     def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
         """The same value and gradients in one pass over memory (see `lowbit.quantizers.fused`), or None."""
         return None
+
+    def unfinished(self) -> float:
+        """Share of the training value that is not on the grid of eval; 0 when a mixture has ended."""
+        return 0.0
 
     @property
     def folds_relu(self) -> bool:
@@ -242,12 +248,17 @@ class Quantizer(nn.Module):
     @final
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Integer codes of x, int64, same shape."""
+        """Integer codes of x on `grid`, int64, same shape; a mixture encodes as in eval."""
         self.require()
+        if self.mixes and self.training:
+            try:
+                return self.eval().encode(x)
+            finally:
+                self.train()
         x = wide(x)
         grid, units = self.grid(x), self.units(x)
         if isinstance(grid, Uniform):
-            return (units[0].long() + (2**self.bits - 1)) // 2 if grid.odd else units[0].long() + grid.zero
+            return (units[0].long() + (2**grid.bits - 1)) // 2 if grid.odd else units[0].long() + grid.zero
         if isinstance(grid, Planes):
             weights = 2 ** torch.arange(len(units), device=x.device).reshape(-1, *(1,) * x.ndim)
             patterns = ((units > 0).long() * weights).sum(0)

@@ -14,11 +14,15 @@ from lowbit.quantizers.admm import ADMM
 from lowbit.quantizers.affine import Affine
 from lowbit.quantizers.base import ROLES, Quantizer
 from lowbit.quantizers.binaryconnect import BinaryConnect, StochasticBinaryConnect
+from lowbit.quantizers.bitpruning import BitPruning
 from lowbit.quantizers.bwn import BWN
 from lowbit.quantizers.dorefa import DoReFa
+from lowbit.quantizers.dqdnn import DQDNN
 from lowbit.quantizers.hwgq import HWGQ
 from lowbit.quantizers.inq import INQ
 from lowbit.quantizers.l2 import L2, AdaptiveL2
+from lowbit.quantizers.laq import LAQ
+from lowbit.quantizers.loss_aware import LAB, LAT
 from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
@@ -41,12 +45,17 @@ METHODS: Mapping[str, type[Quantizer]] = {
         ADMM,
         Affine,
         BinaryConnect,
+        BitPruning,
         BWN,
         DoReFa,
+        DQDNN,
         FixedStep,
         HWGQ,
         INQ,
         L2,
+        LAB,
+        LAQ,
+        LAT,
         LQ,
         LSQ,
         MinMax,

@@ -23,33 +23,38 @@ def divided(x: Tensor, scale: Tensor) -> Tensor:
     return x / torch.where(scale > 0, scale, 1.0)
 
 
-def refined(w: Tensor, scale: Tensor, units: Units) -> Tensor:
-    """The best scale for the units of the current one; the same scale where all units are 0."""
+def refined(w: Tensor, scale: Tensor, units: Units, weight: Tensor | None = None) -> Tensor:
+    """The best scale for the units of the current one; the same scale where all units are 0.
+
+    `weight` [G, N], if given, weighs the squared error of each element.
+    """
     u = units(w, scale[:, None])
-    power = (u * u).sum(1)
-    return torch.where(power > 0, (w * u).sum(1) / power.clamp_min(1), scale).clamp_min(0)
+    weighed = u if weight is None else u * weight
+    power = (u * weighed).sum(1)
+    return torch.where(power > 0, (w * weighed).sum(1) / torch.where(power > 0, power, 1.0), scale).clamp_min(0)
 
 
-def alternate(w: Tensor, scale: Tensor, units: Units, rounds: int = 100) -> Tensor:
+def alternate(w: Tensor, scale: Tensor, units: Units, rounds: int = 100, weight: Tensor | None = None) -> Tensor:
     """Alternate units and scale until nothing changes, at most `rounds` times."""
     for _ in range(rounds):
-        better = refined(w, scale, units)
+        better = refined(w, scale, units, weight)
         if torch.equal(better, scale):
             break
         scale = better
     return scale
 
 
-def squared_error(w: Tensor, scale: Tensor, units: Units) -> Tensor:
-    """Sum of squared errors of each group: [G]."""
-    return ((units(w, scale[:, None]) * scale[:, None] - w) ** 2).sum(1)
+def squared_error(w: Tensor, scale: Tensor, units: Units, weight: Tensor | None = None) -> Tensor:
+    """Sum of (weighed) squared errors of each group: [G]."""
+    error = (units(w, scale[:, None]) * scale[:, None] - w) ** 2
+    return (error if weight is None else error * weight).sum(1)
 
 
-def best(w: Tensor, starts: Iterable[Tensor], units: Units) -> Tensor:
+def best(w: Tensor, starts: Iterable[Tensor], units: Units, weight: Tensor | None = None) -> Tensor:
     """The start of least squared error in each group; the first of equal ones."""
     scale, error = None, None
     for start in starts:
-        e = squared_error(w, start, units)
+        e = squared_error(w, start, units, weight)
         if scale is None or error is None:
             scale, error = start, e
         else:
@@ -58,9 +63,10 @@ def best(w: Tensor, starts: Iterable[Tensor], units: Units) -> Tensor:
     return scale
 
 
-def search(w: Tensor, limit: Tensor, units: Units, count: int = 200) -> Tensor:
+def search(w: Tensor, limit: Tensor, units: Units, count: int = 200, weight: Tensor | None = None) -> Tensor:
     """Alternation from the best of `count` scales evenly spaced over (0, limit]. w float64 [G, N], limit [G]."""
-    return alternate(w, best(w, (limit * (i / count) for i in range(1, count + 1)), units), units)
+    starts = (limit * (i / count) for i in range(1, count + 1))
+    return alternate(w, best(w, starts, units, weight), units, weight=weight)
 
 
 def exact_ternary(size: Tensor) -> Tensor:

@@ -75,6 +75,19 @@ class Positive(Function):
         return grad
 
 
+class Within(Function):
+    """clamp(value, low, high) forward, identity backward, so that a value pushed out can come back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(value, low), high)  # where they cross, `high` holds
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad, None, None
+
+
 class Replace(Function):
     """Value of `shown`, gradient to `trained`: exact integers forward, training gradients backward."""
 
