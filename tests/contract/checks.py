@@ -405,8 +405,12 @@ def check_memory_order_changes_nothing(case: Case) -> None:
         assert x.grad is not None
         results[name] = (y.detach(), x.grad, q.encode(view))
     for name in views:
-        for got, expected in zip(results[name], results["plain"], strict=True):
-            assert torch.equal(got, expected), name
+        (y, gradient, codes), (plain, plain_gradient, plain_codes) = results[name], results["plain"]
+        assert torch.equal(y, plain) and torch.equal(codes, plain_codes), name
+        if METHODS[case.method].mixes:  # soft gradients go through exp, whose last bit follows the memory order
+            torch.testing.assert_close(gradient, plain_gradient, rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(gradient, plain_gradient), name
 
 
 def check_switched_off_is_the_identity(case: Case) -> None:

@@ -160,6 +160,23 @@ def bitpruning(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return {"x": g, "width": np.asarray((g.reshape(groups.shape) * difference).sum())}
 
 
+def sigmoid(state: State, x: Array, g: Array) -> dict[str, Array | None]:
+    """Yang 2019, Eq. 7-10, in the product form; q is soft in training and hard in eval."""
+    a, b, t, c = (state.numbers[name] for name in ("scale", "slope", "temperature", "biases"))
+    gaps = {1: [2], 2: [1, 1], 3: [2, 1, 1, 1, 1, 2]}.get(state.bits, [1] * (2**state.bits - 2))
+    first = {1: -1, 2: -1, 3: -4}.get(state.bits, 1 - 2 ** (state.bits - 1))
+    if state.role != "weight":
+        gaps, first = [1] * (2**state.bits - 1), 0
+    h, units = np.zeros_like(x), np.full_like(x, float(first))
+    for gap, bias in zip(gaps, c, strict=True):
+        with np.errstate(over="ignore"):
+            share = 1 / (1 + np.exp(-t * (b * x - bias)))
+        part = a * gap * share
+        h += t / (a * gap) * part * (a * gap - part)
+        units += gap * (share if state.training else (b * x >= bias))
+    return {"x": g * b * h, "slope": np.asarray((g * x * h).sum()), "scale": np.asarray((g * units).sum())}
+
+
 REFERENCES: dict[str, Reference] = {
     "abc": abc,
     "lq": lq,
@@ -168,6 +185,7 @@ REFERENCES: dict[str, Reference] = {
     "dorefa": dorefa,
     "dqdnn": dqdnn,
     "hwgq": hwgq,
+    "sigmoid": sigmoid,
     "tbn": htanh,
     "ttq": ttq,
     "minmax": identity,

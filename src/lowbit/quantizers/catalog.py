@@ -28,6 +28,7 @@ from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
 from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.sawb import SAWB
+from lowbit.quantizers.sigmoid import Sigmoid
 from lowbit.quantizers.sign import Sign
 from lowbit.quantizers.tbn import TBN
 from lowbit.quantizers.ttq import TTQ
@@ -61,6 +62,7 @@ METHODS: Mapping[str, type[Quantizer]] = {
         MinMax,
         PACT,
         SAWB,
+        Sigmoid,
         Sign,
         StochasticBinaryConnect,
         TBN,

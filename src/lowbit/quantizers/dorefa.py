@@ -20,9 +20,10 @@ class _Squash(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, largest: Tensor, top: int) -> Tensor:  # largest broadcasts over x
-        t = torch.tanh(x)
-        ctx.save_for_backward(t, largest)
-        return 2 * rounded((t / (2 * largest) + 0.5).mul_(top)).clamp_(0, top) - top
+        # float64, since float32 tanh depends on memory order and instruction set in its last bit, and codes must not
+        t = torch.tanh(x.double())
+        ctx.save_for_backward(t.to(x.dtype), largest.to(x.dtype))
+        return (2 * rounded((t / (2 * largest) + 0.5).mul_(top)).clamp_(0, top) - top).to(x.dtype)
 
     @staticmethod
     @once_differentiable
@@ -72,8 +73,8 @@ class DoReFa(Quantizer):
         return 2**self.bits
 
     def _largest(self, x: Tensor) -> Tensor:
-        """M: [] or [channels]."""
-        return self.ungroup(torch.tanh(self.groups(x.detach()).abs().amax(1)))
+        """M, float64: [] or [channels]."""
+        return self.ungroup(torch.tanh(self.groups(x.detach()).abs().amax(1).double()))
 
     def scales(self, x: Tensor) -> Tensor:
         if self.binary:
@@ -83,7 +84,7 @@ class DoReFa(Quantizer):
         if self.role != "weight":
             return step[None]
         largest = self._largest(x)
-        return torch.where(largest > 0, step, largest)[None]
+        return torch.where(largest > 0, step, largest).to(x.dtype)[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         top = 2**self.bits - 1

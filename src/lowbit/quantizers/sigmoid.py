@@ -1,0 +1,163 @@
+"""Quantization Networks: a soft sum of sigmoids that hardens. Yang et al., "Quantization Networks", 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from lowbit.grid import Grid, Levels
+from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.ste import Replace, Within
+
+SETS = {1: (-1, 1), 2: (-1, 0, 1), 3: (-4, -2, -1, 0, 1, 2, 4)}
+"""bits: levels of weights where the paper names a set; other widths take all integers of n bits but the lowest."""
+SAMPLE = 1 << 14
+
+
+class _ValueDomain(Function):
+    """Identity forward; multiplies the gradient, dL/d(value), by the scale, so that autograd goes on from the units."""
+
+    @staticmethod
+    def forward(ctx: Any, units: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(scale)
+        return units.view_as(units)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.saved_tensors[0], None
+
+
+def centers(x: Tensor, count: int) -> Tensor:
+    """Ascending k-means centers of a list of numbers, starting at quantiles; repeated where x has fewer values."""
+    x = x.sort().values
+    found = x[((torch.arange(count, device=x.device) + 0.5) / count * len(x)).long()].clone()
+    for _ in range(100):
+        group = torch.bucketize(x, (found[1:] + found[:-1]) / 2)
+        size = torch.zeros_like(found).index_add_(0, group, torch.ones_like(x))
+        total = torch.zeros_like(found).index_add_(0, group, x)
+        moved = torch.where(size > 0, total / size.clamp_min(1), found).sort().values
+        if torch.equal(moved, found):
+            break
+        found = moved
+    return found
+
+
+class Sigmoid(Quantizer):
+    """Any set of integer levels Y, approached by a sum of sigmoids of growing temperature T.
+
+    Forward, training: q = a * (sum_i s_i * sigmoid(T (b x - c_i)) + Y_1), s_i = Y_(i+1) - Y_i; eval: steps instead of
+        sigmoids, 1 where b x >= c_i.
+    Gradient: of the soft form, in eval too. With G_i = a s_i sigmoid(T (b x - c_i)) and
+        h = sum_i T / (a s_i) * G_i * (a s_i - G_i): dx = g * b * h, db = sum g * x * h, da = sum g * q / a; biases c_i
+        are fixed, or with option `learn_biases` dc_i = -sum g * T / (a s_i) * G_i * (a s_i - G_i).
+    Grid: Levels. Option `levels`: Y, ascending integers; by default (-1, 1), (-1, 0, 1), (-4, -2, -1, 0, 1, 2, 4), then
+        all integers of n bits for weights, 0 .. 2^n - 1 for activations. Learned state: `scale` a, `slope` b.
+    Initialisation: b = 5 max|Y| / (4 max|x|), a = 1 / b; c_i between the k-means centers of b x, option
+        ``biases="linear"``: between the levels. A training schedule raises `temperature`, which starts at 1.
+    Cost: one sigmoid a level and value in training. Fails: started from random weights, or with T raised too fast.
+    Source: Yang et al. 2019, Eq. 3-10. Its G in Eq. 6 is the bare sigmoid, which contradicts Eq. 7-10; the k-means runs
+        on b x, which is what biases are compared with, not on x.
+
+    Example:
+        >>> x = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = Sigmoid(2, biases="linear")
+        ... q.calibrate(x)
+        >>> [round(v, 1) for v in q.eval()(x).tolist()]
+        [-0.8, 0.0, 0.0, 0.8, 0.8, 0.0]
+    """
+
+    card: ClassVar[Card] = Card(
+        name="sigmoid", family="soft", kind="WA", min_bits=1, max_bits=8, grid="Levels", learned="scale, slope",
+        paper="Yang 2019", equation="3-10", per_channel=False,
+    )  # fmt: skip
+    mixes: ClassVar[bool] = True
+    arithmetic: ClassVar[bool] = False
+    biases: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        *,
+        levels: Sequence[int] | None = None,
+        biases: str = "kmeans",
+        learn_biases: bool = False,
+        channel: bool = False,
+        **common: Any,
+    ) -> None:
+        if channel:
+            raise ValueError("sigmoid has one set of biases for the tensor, not one for each channel")
+        super().__init__(bits, **common)
+        if biases not in ("kmeans", "linear"):
+            raise ValueError(f"sigmoid's biases are {biases!r}, allowed are kmeans, linear")
+        self.levels = _checked(self._default() if levels is None else levels, bits)
+        self.rule = biases
+        self.scale, self.slope = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+        middles = torch.tensor([(a + b) / 2 for a, b in pairwise(self.levels)])
+        if learn_biases:
+            self.biases = nn.Parameter(middles)
+        else:
+            self.register_buffer("biases", middles)
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    def _default(self) -> tuple[int, ...]:
+        if self.role != "weight":
+            return tuple(range(2**self.bits))
+        top = 2 ** (self.bits - 1) - 1
+        return SETS.get(self.bits, tuple(range(-top, top + 1)))
+
+    @property
+    def max_unit(self) -> int:
+        return max(map(abs, self.levels))
+
+    def start(self, x: Tensor) -> None:
+        top = x.abs().max().double()
+        slope = torch.where(top > 0, 5 * self.max_unit / (4 * top.clamp_min(1e-30)), 1.0)
+        biases = torch.tensor([(a + b) / 2 for a, b in pairwise(self.levels)], device=x.device).double()
+        if self.rule == "kmeans" and bool(top > 0):
+            flat = x.reshape(-1)
+            found = centers(flat[:: -(-len(flat) // SAMPLE)].double() * slope, len(self.levels))
+            biases = (found[1:] + found[:-1]) / 2
+        self.average(self.biases, biases)
+        self.average(self.slope, slope)
+        self.average(self.scale, torch.where(top > 0, 1 / slope, 0.0))
+
+    def scales(self, x: Tensor) -> Tensor:
+        zero = torch.zeros_like(self.scale)
+        return Within.apply(self.scale, zero, torch.full_like(zero, torch.inf)).to(x.dtype)[None]
+
+    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        scale = (self.scales(x) if scales is None else scales)[0].detach()
+        v, biases = self.slope.to(x.dtype) * x, self.biases.to(x.dtype)
+        soft = torch.full_like(x, float(self.levels[0]))
+        hard = soft
+        for i, (low, high) in enumerate(pairwise(self.levels)):
+            soft = soft + (high - low) * torch.sigmoid(self.temperature.to(x.dtype) * (v - biases[i]))
+            hard = hard + torch.where(v.detach() >= biases[i].detach(), float(high - low), 0.0)
+        units = _ValueDomain.apply(soft, scale)
+        if self.training:
+            return units[None]
+        return Replace.apply(units, torch.where(x.isnan(), x, hard).detach())[None]
+
+    def grid(self, x: Tensor | None = None) -> Grid:
+        return Levels(bits=self.bits, scale=number(self.scales(self.scale)[0]), table=self.levels)
+
+
+def _checked(levels: Any, bits: int) -> tuple[int, ...]:
+    try:
+        table = tuple(levels)
+    except TypeError:
+        table = ()
+    whole = all(isinstance(level, int) and not isinstance(level, bool) for level in table)
+    if not whole or not 2 <= len(table) <= 2**bits or any(a >= b for a, b in pairwise(table)):
+        raise ValueError(
+            f"sigmoid's levels are {levels!r}, allowed are 2 to {2**bits} integers in ascending order without repeats"
+        )
+    return table
