@@ -17,6 +17,8 @@ def quantizer_paths(model: nn.Module) -> dict[Quantizer, str]:
     """Every quantizer with the path of the first module that owns it."""
     found: dict[Quantizer, str] = {}
     for name, module in model.named_modules():
+        if isinstance(module, Quantizer):
+            continue  # the parts of a mixture belong to it
         for child in module.children():
             if isinstance(child, Quantizer):
                 found.setdefault(child, name)

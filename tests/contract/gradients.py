@@ -177,6 +177,11 @@ def sigmoid(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     return {"x": g * b * h, "slope": np.asarray((g * x * h).sum()), "scale": np.asarray((g * units).sum())}
 
 
+def mixture(state: State, x: Array, g: Array) -> dict[str, Array | None]:
+    """The default: min-max parts, each straight through, times shares whose float32 sum is 1 but for rounding."""
+    return {"x": g * state.numbers["fixed"].sum() if state.training else g}
+
+
 REFERENCES: dict[str, Reference] = {
     "abc": abc,
     "lq": lq,
@@ -189,6 +194,7 @@ REFERENCES: dict[str, Reference] = {
     "tbn": htanh,
     "ttq": ttq,
     "minmax": identity,
+    "mixture": mixture,
     "sign": htanh,
     "lsq": lsq,
     "pact": pact,

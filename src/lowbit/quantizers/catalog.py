@@ -26,6 +26,7 @@ from lowbit.quantizers.loss_aware import LAB, LAT
 from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
+from lowbit.quantizers.mixture import Mixture
 from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.sawb import SAWB
 from lowbit.quantizers.sigmoid import Sigmoid
@@ -60,6 +61,7 @@ METHODS: Mapping[str, type[Quantizer]] = {
         LQ,
         LSQ,
         MinMax,
+        Mixture,
         PACT,
         SAWB,
         Sigmoid,

@@ -1,0 +1,196 @@
+"""Weighted sums of quantizers: the base of Binary-Relax (Yin et al. 2018) and of quantization with attention (DQA)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from lowbit.grid import Grid
+from lowbit.quantizers.base import Card, Quantizer
+from lowbit.quantizers.ste import straight
+
+
+class _Share(Function):
+    """Identity forward; the gradient is multiplied by a share."""
+
+    @staticmethod
+    def forward(ctx: Any, units: Tensor, share: Tensor) -> Tensor:
+        ctx.save_for_backward(share)
+        return units.view_as(units)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.saved_tensors[0], None
+
+
+def _after_loading(mixture: nn.Module, _: Any) -> None:
+    assert isinstance(mixture, Mixture)
+    mixture._look()
+
+
+class Mixture(Quantizer):
+    """A sum of several quantizers (and perhaps of the float itself), of which one is left in the end.
+
+    Forward, training: q = sum_k a_k Q_k(x); eval: Q_k of the largest a_k, the first of equal ones, never the float.
+    Gradient: dx = g * sum a_k ste_k, ste_k the surrogate of Q_k (float: 1); parameters of Q_k as its card says,
+        times a_k; with `learned`, da_k = sum g * Q_k and through a = softmax(alpha / T).
+    Grid: in eval that of the chosen Q_k. Options: `parts`, methods or "float", by default minmax at n, 2 n and 4 n
+        bits; `shares`, the a_k, by default equal, scaled to sum 1; `learned` trains alpha. Learned state: that of the
+        parts, and alpha. A procedure sets `shares` or `temperature`, and calls `choose(k)` at the end.
+    Initialisation: of each part on the same data. Cost: that of all parts.
+    Fails: parts with one range for the tensor and parts with one a channel do not mix; eval differs from training until
+        one share is 1 (`unfinished`).
+    Source: Yin et al. 2018, Eq. 5 (shares om / (om + 1) and 1 / (om + 1) of Q and the float); DQA Eq. 2-8.
+
+    Example:
+        >>> x = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
+        ... q = Mixture(2, parts=["minmax:2", "float"], shares=[3, 1])
+        ... q.calibrate(x)
+        >>> [round(v, 3) for v in q(x).tolist()]
+        [-1.0, -0.35, 0.225, 0.325, 0.9, -0.325]
+    """
+
+    card: ClassVar[Card] = Card(
+        name="mixture", family="soft", kind="WA", min_bits=1, max_bits=16, learned="shares", paper="Yin 2018; DQA",
+        equation="5; 2-8",
+    )  # fmt: skip
+    mixes: ClassVar[bool] = True
+    arithmetic: ClassVar[bool] = False
+    fixed: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        *,
+        parts: Sequence[str | Mapping[str, Any]] | None = None,
+        shares: Sequence[float] | None = None,
+        learned: bool = False,
+        **common: Any,
+    ) -> None:
+        from lowbit.quantizers.catalog import parse  # the catalogue imports this file
+
+        super().__init__(bits, **common)
+        if parts is None:
+            parts = [f"minmax:{width}" for width in dict.fromkeys(min(bits * k, 16) for k in (1, 2, 4))]
+        if not isinstance(parts, (list, tuple)) or all(part == "float" for part in parts):
+            raise ValueError(
+                f"mixture's parts are {parts!r}, allowed is a list of methods, at least one besides 'float'"
+            )
+        given = [1.0] * len(parts) if shares is None else list(shares)
+        if len(given) != len(parts) or min(given) < 0 or sum(given) <= 0:
+            raise ValueError(f"mixture's shares are {shares!r}, allowed are {len(parts)} numbers from 0, not all 0")
+        self.count, self.chosen = len(parts), 0
+        for i, part in enumerate(parts):
+            if part != "float":
+                spec = replace(parse(part), channel=self.channel)
+                self.add_module(f"part{i}", spec.build(self.role, self.signed))
+        self.register_buffer("fixed", torch.tensor(given) / sum(given))
+        self.register_buffer("temperature", torch.tensor(1.0))
+        # at temperature 1, softmax of the logarithms gives the shares back
+        self.alpha = nn.Parameter(self.fixed.clamp_min(1e-8).log()) if learned else None
+        self._look()
+        self.register_load_state_dict_post_hook(_after_loading)
+
+    @property
+    def parts(self) -> list[Quantizer | None]:
+        """The quantizers of the sum in order; None for the float."""
+        return [getattr(self, f"part{i}", None) for i in range(self.count)]
+
+    @property
+    def hard(self) -> Quantizer:
+        """The part that eval and conversion use."""
+        part = self.parts[self.chosen]
+        assert part is not None
+        return part
+
+    def shares(self) -> Tensor:
+        """a_k: [parts], sum 1."""
+        return self.fixed if self.alpha is None else torch.softmax(self.alpha / self.temperature, 0)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Choose the part of the largest share: a plain number, so that a compiled eval has no branch on data."""
+        shares = self.shares().tolist()
+        eligible = [i for i, part in enumerate(self.parts) if part is not None]
+        self.chosen = max(eligible, key=lambda i: (shares[i], -i))
+
+    @torch.no_grad()
+    def choose(self, index: int) -> None:
+        """End the mixture: this part alone is left.
+
+        Raises:
+            ValueError: if there is no such part, or it is the float.
+        """
+        if not 0 <= index < self.count or self.parts[index] is None:
+            raise ValueError(f"mixture has no quantizer {index} to end with, it has {self.count} parts")
+        self.fixed.zero_()[index] = 1
+        if self.alpha is not None:
+            self.alpha.fill_(-1e9)[index] = 0
+        self._look()
+
+    def unfinished(self) -> float:
+        """Share of the training value that does not come from the part that eval uses."""
+        return 1 - float(self.shares()[self.chosen])
+
+    def train(self, mode: bool = True) -> Mixture:
+        """Switch modes; eval uses the part that has the largest share now."""
+        super().train(mode)
+        self._look()
+        return self
+
+    def start(self, x: Tensor) -> None:
+        for part in self.parts:
+            if part is not None:
+                part._batches = self._batches
+                part.calibrate(x)
+
+    def track(self, x: Tensor) -> None:
+        for part in self.parts:
+            if part is not None:
+                part.track(x)
+
+    @property
+    def max_unit(self) -> int:
+        return max(part.max_unit for part in self.parts if part is not None)
+
+    def _scales(self, x: Tensor) -> list[Tensor]:
+        """Scales of each part without its share."""
+        one = torch.ones((1, len(x)) if self.channel else (1,), dtype=x.dtype, device=x.device)
+        return [one if part is None else part.scales(x) for part in self.parts]
+
+    def scales(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.hard.scales(x)
+        shares = self.shares().to(x.dtype)
+        return torch.cat([share * scales for share, scales in zip(shares, self._scales(x), strict=True)])
+
+    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        if not self.training:
+            return self.hard.units(x, scales)
+        shares = self.shares().detach().to(x.dtype)
+        found = [
+            _Share.apply(straight(x, x.detach())[None] if part is None else part.units(x, own), share)
+            for part, own, share in zip(self.parts, self._scales(x), shares, strict=True)
+        ]
+        return torch.cat(found)
+
+    def offset(self, x: Tensor) -> Tensor | None:
+        if not self.training:
+            return self.hard.offset(x)
+        total = None
+        for part, share in zip(self.parts, self.shares().to(x.dtype), strict=True):
+            own = None if part is None else part.offset(x)
+            if own is not None:
+                total = share * own if total is None else total + share * own
+        return total
+
+    def grid(self, x: Tensor | None = None) -> Grid:
+        return self.hard.grid(x)
