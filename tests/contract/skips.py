@@ -9,6 +9,7 @@ SKIPS: dict[tuple[str, str], str] = {
     ("xnor++", "check_zeros_stay_zero"): "without a scale, sgn(0) = +1",
     ("xnor++", "check_surrogate_gradient"): "Gamma acts on the layer's output: tests/quantizers/test_planes.py",
     ("abc", "check_idempotence"): "bases and fit are estimates of x",
+    ("abc", "check_zeros_stay_zero"): "activations: levels are sums of trained scales, 0 need not be one",
     ("abc", "check_gradient_passes_through_zeros"): "its gradient is g * sum alpha, and alpha is 0",
     ("lq", "check_channel_equals_tensor_on_each_slice"): "QEM starts at a basis that depends on the number of filters",
     ("sigmoid", "check_idempotence"): "biases lie between k-means centers, not between levels",

@@ -56,7 +56,8 @@ def test_every_legal_choice(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for method in METHODS for case in representative(method)], ids=str)
 def test_compiled_code_keeps_codes(case: Case) -> None:
-    compiles(case, "inductor")
+    draws = case.method == "binaryconnect-stochastic"  # in training, from the compiler's own generator
+    compiles(case, "inductor", (False,) if draws else (False, True))
 
 
 def test_skips_and_references_name_what_exists() -> None:
