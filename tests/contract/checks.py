@@ -217,10 +217,10 @@ def check_pickle(case: Case) -> None:
     _same(q, pickle.loads(pickle.dumps(q)), case.data())
 
 
-def compiles(case: Case, backend: str) -> None:
-    """fullgraph in both modes; compiled codes, values and gradients are those of eager."""
+def compiles(case: Case, backend: str, modes: tuple[bool, ...] = (False, True)) -> None:
+    """fullgraph in training and eval; compiled codes, values and gradients are those of eager."""
     x, g = case.data(seed=6), case.data(seed=7)
-    for training in (False, True):
+    for training in modes:
         eager = case.calibrated(case.data()).train(training)
         traced = copy.deepcopy(eager)
         torch.compiler.reset()
@@ -239,7 +239,7 @@ def compiles(case: Case, backend: str) -> None:
 
 
 def check_traces_as_one_graph(case: Case) -> None:
-    compiles(case, "aot_eager")
+    compiles(case, "aot_eager", (True,))  # seconds a graph: eval, and compiled code, in the slow tests
 
 
 def check_packs_at_odd_sizes(case: Case) -> None:

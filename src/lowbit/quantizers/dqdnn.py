@@ -30,8 +30,8 @@ class _Steps(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, d, units, inside, above = ctx.saved_tensors
         grad_x = torch.where(inside, grad, 0.0)
-        # `Scaled` adds sum(g * units) over everything; left is sum over the inside of g * (units - x / d)
-        grad_d = -(grad_x * (x / d)).sum() - torch.where(inside, 0.0, grad * units).sum()
+        # all of it comes from here: as a difference of two sums, many bits would cancel in float32
+        grad_d = (grad_x * (units - x / d)).sum()
         grad_m = torch.where(above, grad, 0.0).sum()
         if ctx.signed:
             grad_m = grad_m - torch.where(inside | above, 0.0, grad).sum()
@@ -102,11 +102,11 @@ class DQDNN(Quantizer):
         return torch.log2(m / d + 1) + float(bool(self.signed))
 
     def scales(self, x: Tensor) -> Tensor:
-        return self._numbers(x.dtype)[0][None]
+        return self._numbers(x.dtype)[0].detach()[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         d, m = self._numbers(x.dtype)
-        return _Steps.apply(x, d if scales is None else scales[0], m, bool(self.signed))[None]
+        return _Steps.apply(x, d, m, bool(self.signed))[None]
 
     def grid(self, x: Tensor | None = None) -> Grid:
         d, m = self._numbers(self.step.dtype)

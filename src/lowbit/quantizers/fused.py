@@ -94,7 +94,7 @@ class FakeClip(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None, None]:
-        dx, above, below = _clip_backward(grad, ctx.saved_tensors[0], *ctx.inside)
+        dx, above, below = clip_backward(grad, ctx.saved_tensors[0], *ctx.inside)
         slope = torch.as_tensor(above - (below if ctx.symmetric else 0.0), dtype=torch.float32) if ctx.learned else None
         return dx, None, None, None, slope, None
 
@@ -114,7 +114,7 @@ class FakeSign(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _clip_backward(grad, ctx.saved_tensors[0], -1.0, 1.0)[0]
+        return clip_backward(grad, ctx.saved_tensors[0], -1.0, 1.0)[0]
 
 
 def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
@@ -126,7 +126,7 @@ def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
     return (x / s).clamp_(low, high).round_().add_(0.0).mul_(s)
 
 
-def _clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[Tensor, Any, Any]:
+def clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[Tensor, Any, Any]:
     """Masked gradient, and the sums of g above `last` and below `first`."""
     if _native(x):
         g, dx = _like(grad, x), torch.empty_like(x)

@@ -7,11 +7,13 @@ from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.fused import clip_backward, uniform
 from lowbit.quantizers.ste import rounded, straight
 
 STEPS = {
@@ -19,6 +21,8 @@ STEPS = {
     True: {1: 1.224, 2: 0.651, 3: 0.353, 4: 0.193},
 }
 """zero_bin: bits: published step of least squared error for the positive half of N(0, 1)."""
+SMALLEST = 2.0**-149
+"""The smallest positive float32 number: x >= SMALLEST is x > 0."""
 BACKWARD = ("clipped", "relu", "log")
 
 
@@ -36,9 +40,27 @@ def best_step(bits: int, zero_bin: bool) -> float:
     """The step of least squared error: as published up to 4 bits, found numerically above."""
     if bits in STEPS[zero_bin]:
         return STEPS[zero_bin][bits]
+    from scipy.optimize import minimize_scalar  # here, since few need it and every import of lowbit would pay
+
     bounds = (1 / 2**bits, 8 / 2**bits)
     found = minimize_scalar(half_gaussian_error, bounds=bounds, args=(bits, zero_bin), method="bounded")
     return float(found.x)
+
+
+class _HalfWave(Function):
+    """The value in few passes over memory: uniform steps, then the lowest positive level for small positive x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float, top: int, last: float, zero_bin: bool) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.last = last
+        y = uniform(x, step, 0, top)
+        return y if zero_bin else torch.where(x > 0, y.clamp_min(step), y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return clip_backward(grad, ctx.saved_tensors[0], SMALLEST, ctx.last)[0], None, None, None, None
 
 
 class HWGQ(Quantizer):
@@ -96,6 +118,13 @@ class HWGQ(Quantizer):
             tail = 1 / torch.where(beyond, v - (scale * top - 1), 1.0)
             return straight(x, units, torch.where(beyond, tail, inside.to(x.dtype)))[None]
         return straight(x, units, inside)[None]
+
+    def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
+        if self.surrogate == "log":
+            return None
+        scale, top = scales[0], 2**self.bits - 1
+        last = float(scale * top) if self.surrogate == "clipped" else torch.inf
+        return _HalfWave.apply(x, float(scale), top, last, self.zero_bin)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         return Uniform(bits=self.bits, scale=number(self.scales(torch.zeros(1))[0]))
