@@ -130,8 +130,9 @@ class Sigmoid(Quantizer):
         self.average(self.scale, torch.where(top > 0, 1 / slope, 0.0))
 
     def scales(self, x: Tensor) -> Tensor:
-        zero = torch.zeros_like(self.scale)
-        return Within.apply(self.scale, zero, torch.full_like(zero, torch.inf)).to(x.dtype)[None]
+        # zeros have the scale 0, except in eval for activations: programs take no such scale
+        least = torch.full_like(self.scale, 0.0 if self.role == "weight" or self.training else 1e-8)
+        return Within.apply(self.scale, least, torch.full_like(least, torch.inf)).to(x.dtype)[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         scale = (self.scales(x) if scales is None else scales)[0].detach()
