@@ -198,6 +198,7 @@ REFERENCES: dict[str, Reference] = {
     "sign": htanh,
     "lsq": lsq,
     "pact": pact,
+    "pact-sawb": lambda state, x, g: identity(state, x, g) if state.role == "weight" else pact(state, x, g),
 }
 
 

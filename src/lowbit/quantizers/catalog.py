@@ -28,6 +28,7 @@ from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
 from lowbit.quantizers.mixture import Mixture
 from lowbit.quantizers.pact import PACT
+from lowbit.quantizers.pact_sawb import PactSawb
 from lowbit.quantizers.sawb import SAWB
 from lowbit.quantizers.sigmoid import Sigmoid
 from lowbit.quantizers.sign import Sign
@@ -63,6 +64,7 @@ METHODS: Mapping[str, type[Quantizer]] = {
         MinMax,
         Mixture,
         PACT,
+        PactSawb,
         SAWB,
         Sigmoid,
         Sign,
@@ -132,7 +134,7 @@ def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
             name, bits = inner.method, inner.bits if bits is None else bits
     else:
         raise ValueError(f"{spec!r} is no method; write a text such as 'lsq:2' or a mapping")
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise unknown("method", name, METHODS)
     method = METHODS[name]
     card = method.card
