@@ -29,6 +29,9 @@ from lowbit.quantizers.base import Quantizer
 from lowbit.thresholds import of_encoder
 from lowbit.trace import ADDITIONS, CONCATENATIONS, FLATTENINGS, RELUS, is_any
 
+SOFT = 1e-3
+"""Share of a mixture's training value off the grid from which `convert` refuses it."""
+
 
 class Unsupported(Exception):
     """A node without an integer form; the text says why and what would work."""
@@ -69,7 +72,7 @@ class Emitter:
         if key not in self._codes:
             if not quantizer.calibrated:
                 raise Unsupported("its activation quantizer is not calibrated; run lowbit.calibrate(model, batches)")
-            self._too_wide(quantizer)
+            self.check(quantizer)
             count = sum(1 for v, _ in self._codes if v == value)
             output = f"{value}.codes" + (f".{count}" if count else "")
             try:
@@ -83,7 +86,14 @@ class Emitter:
                 self._codes[key] = self.op("threshold", name, (value,), output, grid=grid, arrays=arrays)
         return self._codes[key]
 
-    def _too_wide(self, quantizer: Quantizer) -> None:
+    def check(self, quantizer: Quantizer) -> None:
+        """Refuse widths that programs do not hold, and mixtures that have not ended."""
+        soft = quantizer.unfinished()
+        if soft > SOFT:
+            raise Unsupported(
+                f"{quantizer.card.name} still mixes: {soft:.1%} of its training value is not on its grid in eval; "
+                "let its procedure end, or harden it, and train on"
+            )
         if quantizer.bits > 8:
             raise Unsupported(f"{quantizer.card.name}:{quantizer.bits} has more than the 8 bits that programs hold")
 
@@ -160,7 +170,7 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
     if wq is not None:
         if not wq.calibrated:
             raise Unsupported("its weight quantizer is not calibrated; run lowbit.calibrate(model, batches)")
-        e._too_wide(wq)
+        e.check(wq)
         if not torch.isfinite(layer.weight).all():
             raise Unsupported("its weight holds NaN or infinity")
         weight = Weight.from_codes(wq.encode(layer.weight).cpu().numpy(), wq.grid(layer.weight))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import lowbit
 from lowbit.errors import ConversionError
 from lowbit.layers import WeightLayer
+from lowbit.quantizers import Quantizer
 from lowbit.runtime import reference
 from lowbit.runtime.engine import Engine
 
@@ -66,6 +67,13 @@ def check_converted_equals_the_eval_model(case: Case) -> None:
             for p in model.parameters():
                 if p.grad is not None:
                     p -= 0.01 * p.grad
+        soft = [q for q in model.modules() if isinstance(q, Quantizer) and q.unfinished() > 1e-3]
+        if soft and _widest(model, case.role) <= 8:
+            with pytest.raises(ConversionError, match="still mixes"):
+                lowbit.convert(model, x)
+        for q in soft:
+            q.harden()
+            assert q.unfinished() == 0
         model.eval()
         if _widest(model, case.role) > 8:  # a width that training moved
             with pytest.raises(ConversionError, match=r"at most 8 bits|more than the 8 bits"):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowbit.quantizers.base import Quantizer
+from lowbit.quantizers.base import Quantizer, wide
 from lowbit.quantizers.ste import Replace
 
 EXACT_FLOAT32 = 2**24
@@ -85,7 +85,7 @@ class WeightLayer(nn.Module):
         wq.require()
         xq.require()
         with torch.autocast(x.device.type, enabled=False):
-            x, weight = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x, self.weight
+            x, weight = wide(x), wide(self.weight)
             sx, sw = xq.scales(x), wq.scales(weight)
             ux, uw = xq.units(x, sx), wq.units(weight, sw)
             offset = wq.offset(weight)
@@ -93,11 +93,11 @@ class WeightLayer(nn.Module):
                 uw, sw = torch.cat([uw, torch.ones_like(uw[:1])]), torch.cat([sw, offset[None]])
             bound = self.fan_in * xq.max_unit * wq.max_unit
             # float64 is exact to 2^53 and has neither TF32 nor Winograd algorithms on any device
-            wide = torch.float64 if bound > EXACT_FLOAT32 or x.is_cuda else x.dtype
+            precision = torch.float64 if bound > EXACT_FLOAT32 or x.is_cuda else x.dtype
             channels = (-1, *(1,) * (self.weight.ndim - 2))
             y = None
-            for weight_unit, weight_scale in zip(uw.to(wide), sw, strict=True):
-                for input_unit, input_scale in zip(ux.to(wide), sx, strict=True):
+            for weight_unit, weight_scale in zip(uw.to(precision), sw, strict=True):
+                for input_unit, input_scale in zip(ux.to(precision), sx, strict=True):
                     acc = self.multiply(input_unit, weight_unit, None).to(x.dtype)
                     c = weight_scale * input_scale
                     term = acc * (c.reshape(channels) if c.ndim else c)

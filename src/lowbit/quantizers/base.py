@@ -172,6 +172,9 @@ class Quantizer(nn.Module):
         """Share of the training value that is not on the grid of eval; 0 when a mixture has ended."""
         return 0.0
 
+    def harden(self) -> None:
+        """End a mixture: from now on training uses the grid of eval. Nothing to do for other methods."""
+
     @property
     def folds_relu(self) -> bool:
         """Whether quantizing x equals quantizing relu(x), gradients included, so that a ReLU before it can go."""

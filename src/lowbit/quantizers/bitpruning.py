@@ -61,6 +61,11 @@ class BitPruning(Quantizer):
         n = float(self.width.detach().clamp(1, 16))
         return math.ceil(n) - n
 
+    @torch.no_grad()
+    def harden(self) -> None:
+        """Round the width up."""
+        self.width.clamp_(1, 16).ceil_()
+
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """lo and hi of each group: [] or [channels]."""
         if self.range is not None:

@@ -140,6 +140,10 @@ class Mixture(Quantizer):
         """Share of the training value that does not come from the part that eval uses."""
         return 1 - float(self.shares()[self.chosen])
 
+    def harden(self) -> None:
+        """Leave the part of the largest share alone."""
+        self.choose(self.chosen)
+
     def train(self, mode: bool = True) -> Mixture:
         """Switch modes; eval uses the part that has the largest share now."""
         super().train(mode)
