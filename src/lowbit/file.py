@@ -46,7 +46,12 @@ def replace_file(path: str | Path, data: bytes) -> None:
         OSError: if the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:  # name the file that was asked for, not the temporary one
+        raise OSError(
+            error.errno, f"{error.strerror}; choose a folder that exists and can be written", str(path)
+        ) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
