@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 import lowbit
-from lowbit.quantizers import quantizer
+from lowbit.errors import ConversionError
+from lowbit.quantizers import Quantizer, quantizer
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
 
@@ -99,6 +100,11 @@ def test_a_model_with_mixtures_calibrates_and_converts() -> None:
     x = torch.randn(8, 6)
     model = lowbit.prepare(net, weight=spec, activation="mixture:2", first="same", last="same")
     lowbit.calibrate(model, [x])
+    with pytest.raises(ConversionError, match=r"0: mixture still mixes: \d+\.\d% of its training value"):
+        lowbit.convert(model, x)
+    for q in model.modules():
+        if isinstance(q, Quantizer):
+            q.harden()
     program = lowbit.convert(model, x)
     assert torch.equal(torch.from_numpy(lowbit.runtime.reference.run(program, x.numpy())), model.eval()(x))
 
