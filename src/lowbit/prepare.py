@@ -49,7 +49,8 @@ def prepare(
     Args:
         model: any nn.Module; a container, since its layers are replaced.
         weight, activation, output, gradient: methods such as ``"lsq:2"``, ``"lsq:2@channel"`` or a mapping with
-            options; None leaves floats. `output` quantizes W x + b before the activation function.
+            options; None leaves floats. `output` quantizes W x + b before the activation function, `gradient` the
+            gradient that arrives there (``"dorefa:4"``, ``"uniform:8"``), in all layers, the first and last too.
         add: method for the inputs of residual additions and concatenations; None keeps them in float32.
         first, last: method for weight and activation of the first and last weight layer, None, or "same".
         rules: ordered mappings ``{"match": "layer1.*", "weight": "lsq:4", ...}``; the first match wins.
@@ -171,11 +172,12 @@ def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choi
                 inputs = shared[key]
             output = None if choice.output is None else choice.output.build("output")
             replace = QuantConv2d.replace if isinstance(old, nn.Conv2d) else QuantLinear.replace
-            made[old] = replace(old, weight, inputs, output)
+            gradient = None if choice.gradient is None else choice.gradient.build("gradient")
+            made[old] = replace(old, weight, inputs, output, gradient)
             if weight is not None:
                 weight.to(old.weight.device)
                 _calibrate_weight(name, weight, old.weight)
-            for q in (weight, inputs, output):
+            for q in (weight, inputs, output, gradient):
                 if q is not None and not q.where:
                     q.where = name
             for q in (inputs, output):
@@ -224,7 +226,7 @@ def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
 
     def absorbs(node: fx.Node) -> bool:
         q = quantizer(node)
-        return q is not None and (q.folds_relu or q.constant_behind_relu)
+        return q is not None and ((q.folds_relu and q.ste is None) or q.constant_behind_relu)
 
     calls: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:

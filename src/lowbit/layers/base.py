@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lowbit.quantizers.base import Quantizer, wide
+from lowbit.quantizers.gradient import QuantizeGradient
 from lowbit.quantizers.ste import Replace
 
 EXACT_FLOAT32 = 2**24
@@ -26,8 +27,9 @@ class WeightLayer(nn.Module):
     """Mixin of QuantConv2d and QuantLinear; the other base class brings `weight` and `bias`.
 
     Attributes:
-        weight_quantizer, input_quantizer, output_quantizer: quantizers, or None for floats. The input quantizer may
-            be shared with other readers of the same tensor. The output quantizer acts on W x + b.
+        weight_quantizer, input_quantizer, output_quantizer, gradient_quantizer: quantizers, or None for floats. The
+            input quantizer may be shared with other readers of the same tensor. The output quantizer acts on W x + b,
+            the gradient quantizer on the gradient that arrives there, before weights and inputs get theirs.
     """
 
     weight: Tensor
@@ -35,6 +37,7 @@ class WeightLayer(nn.Module):
     weight_quantizer: Quantizer | None
     input_quantizer: Quantizer | None
     output_quantizer: Quantizer | None
+    gradient_quantizer: Quantizer | None
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The float operation of the layer."""
@@ -50,9 +53,16 @@ class WeightLayer(nn.Module):
         """Whether both operands are integers, so that eval equals the converted program bit for bit."""
         return self.weight_quantizer is not None and self.input_quantizer is not None
 
-    def attach(self, weight: Quantizer | None, activation: Quantizer | None, output: Quantizer | None) -> None:
-        """Set the three quantizers."""
-        self.weight_quantizer, self.input_quantizer, self.output_quantizer = weight, activation, output
+    def attach(
+        self,
+        weight: Quantizer | None,
+        activation: Quantizer | None,
+        output: Quantizer | None = None,
+        gradient: Quantizer | None = None,
+    ) -> None:
+        """Set the four quantizers."""
+        self.weight_quantizer, self.input_quantizer = weight, activation
+        self.output_quantizer, self.gradient_quantizer = output, gradient
 
     def forward(self, x: Tensor) -> Tensor:
         """Values in training, integer arithmetic in eval; both with the training gradient."""
@@ -63,6 +73,8 @@ class WeightLayer(nn.Module):
             y = Replace.apply(self._values(x), self._integers(x, wq, xq))
         else:
             y = self._integers(x, wq, xq)
+        if self.gradient_quantizer is not None and y.requires_grad:
+            y = QuantizeGradient.apply(y, self.gradient_quantizer)
         return y if self.output_quantizer is None else self.output_quantizer(y)
 
     def _gains(self, x: Tensor) -> list[Tensor]:

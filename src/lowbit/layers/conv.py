@@ -25,13 +25,14 @@ class QuantConv2d(WeightLayer, nn.Conv2d):
         weight: Quantizer | None,
         activation: Quantizer | None,
         output: Quantizer | None = None,
+        gradient: Quantizer | None = None,
     ) -> QuantConv2d:
         """Build from a float convolution; None leaves that operand float."""
         keys = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
         geometry: dict[str, Any] = {key: getattr(conv, key) for key in keys}
         layer = cls(conv.in_channels, conv.out_channels, bias=conv.bias is not None, device="meta", **geometry)
         adopt(layer, conv, ("weight", "bias"))
-        layer.attach(weight, activation, output)
+        layer.attach(weight, activation, output, gradient)
         return layer
 
     def pads(self) -> tuple[int, int, int, int]:

@@ -19,11 +19,12 @@ class QuantLinear(WeightLayer, nn.Linear):  # type: ignore[misc]  # torch annota
         weight: Quantizer | None,
         activation: Quantizer | None,
         output: Quantizer | None = None,
+        gradient: Quantizer | None = None,
     ) -> QuantLinear:
         """Build from a float layer; None leaves that operand float."""
         layer = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
         adopt(layer, linear, ("weight", "bias"))
-        layer.attach(weight, activation, output)
+        layer.attach(weight, activation, output, gradient)
         return layer
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

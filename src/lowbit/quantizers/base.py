@@ -15,6 +15,7 @@ so that `grid(x).values(encode(x))` equals `forward(x)` bit for bit. Gradients o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -27,6 +28,7 @@ from lowbit.errors import NotCalibrated
 from lowbit.grid import MAX_BITS, Grid, Levels, Planes, Uniform
 from lowbit.quantizers.fused import applies
 from lowbit.quantizers.ste import Scaled, along
+from lowbit.quantizers.surrogates import Slopes, Surrogate, surrogate
 
 ROLES = ("weight", "activation", "output", "gradient")
 
@@ -105,6 +107,9 @@ class Quantizer(nn.Module):
         role: "weight", "activation", "output" or "gradient".
         channel: one scale for each slice of axis 0 (weights only) instead of one for the tensor.
         signed: whether activations can be negative; None lets `calibrate` look at the data.
+        ste: a straight-through estimator by name (see `surrogates`) in place of the card's gradient of x.
+
+    Gradients (role "gradient") are quantized sample by sample, axis 0, with one scale for each; nothing is calibrated.
 
     Raises:
         ValueError: for bits that the method cannot have.
@@ -120,7 +125,15 @@ class Quantizer(nn.Module):
     arithmetic: ClassVar[bool] = True
     """Whether `lowbit.grid.quantize` encodes activations; else `convert` finds thresholds by bisecting `encode`."""
 
-    def __init__(self, bits: int, *, role: str = "weight", channel: bool = False, signed: bool | None = None) -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        role: str = "weight",
+        channel: bool = False,
+        signed: bool | None = None,
+        ste: str | Mapping[str, Any] | Surrogate | None = None,
+    ) -> None:
         super().__init__()
         if role not in ROLES or role[0].upper() not in self.card.kind.replace("A", "AO"):
             raise ValueError(f"{self.card.name} quantizes {self.card.kind}, not role {role!r}")
@@ -131,10 +144,13 @@ class Quantizer(nn.Module):
             )
         if channel and role != "weight":
             raise ValueError(f"one scale a channel is for weights, not for role {role!r}")
-        self.bits, self.role, self.channel = bits, role, channel
-        self.signed: bool | None = True if role == "weight" else signed
+        if ste is not None and role == "gradient":
+            raise ValueError(f"{self.card.name}: a gradient has no straight-through estimator (ste), leave it out")
+        self.bits, self.role, self.ste = bits, role, surrogate(ste)
+        self.channel = channel or role == "gradient"  # one scale for each slice of axis 0: channels, or samples
+        self.signed: bool | None = True if role in ("weight", "gradient") else signed
         self._look_at_sign = self.signed is None
-        self.calibrated = False
+        self.calibrated = role == "gradient"
         self.enabled = True
         self.where = ""  # path of the (first) layer that owns it, for messages
         self._batches = 0
@@ -238,15 +254,19 @@ class Quantizer(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.track(x)
+        if self.ste is None:
+            return self._value(x).to(dtype)
+        return Slopes.apply(x, self._value(x.detach()), self.ste.slope).to(dtype)
+
+    def _value(self, x: Tensor) -> Tensor:
+        """The value with the gradients of the card."""
         scales = self.scales(x)
         one_pass = self.fused(x, scales) if applies(x) else None
         if one_pass is not None:
-            return one_pass.to(dtype)
+            return one_pass
         y = Scaled.apply(self.units(x, scales), scales)
         offset = self.offset(x)
-        if offset is not None:
-            y = y + along(offset, x)
-        return y.to(dtype)
+        return y if offset is None else y + along(offset, x)
 
     @final
     @torch.no_grad()
@@ -297,7 +317,7 @@ class Quantizer(nn.Module):
         self.signed = None if state[1] == 2 else bool(state[1])
 
     def groups(self, x: Tensor) -> Tensor:
-        """x as [groups, elements]: one group for the tensor, or one a channel."""
+        """x as [groups, elements]: one group for the tensor, or one a channel (of gradients: one a sample)."""
         return x.reshape(x.shape[0], -1) if self.channel else x.reshape(1, -1)
 
     def ungroup(self, per_group: Tensor) -> Tensor:
@@ -306,5 +326,6 @@ class Quantizer(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(model)."""
-        per = "channel" if self.channel else "tensor"
-        return f"{self.card.name}:{self.bits}, {self.role}, one scale a {per}, signed={self.signed}"
+        per = "sample" if self.role == "gradient" else "channel" if self.channel else "tensor"
+        ste = f", ste={self.ste}" if self.ste else ""
+        return f"{self.card.name}:{self.bits}, {self.role}, one scale a {per}, signed={self.signed}{ste}"

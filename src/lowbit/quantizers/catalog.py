@@ -79,6 +79,8 @@ METHODS: Mapping[str, type[Quantizer]] = {
 }
 
 _COMMON = ("bits", "role", "channel", "signed")
+_OPTIONS = ("ste",)
+"""Options that every method has."""
 _SPEC = re.compile(r"(?P<name>[^:@]+)(?::(?P<bits>[^@]*))?(?:@(?P<granularity>.*))?")
 
 
@@ -139,6 +141,7 @@ def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
     method = METHODS[name]
     card = method.card
     known = [p for p in inspect.signature(method.__init__).parameters if p not in ("self", "common", *_COMMON)]
+    known += [option for option in _OPTIONS if option not in known]
     for key in options:
         if key not in known:
             raise unknown(f"option of {name}", key, [*known, "method", "bits", "granularity"])
