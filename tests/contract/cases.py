@@ -25,12 +25,22 @@ class Case:
     signed: bool = True
 
     def __str__(self) -> str:
-        data = "" if self.role == "weight" else "-signed" if self.signed else "-unsigned"
+        data = "" if self.computed else "-signed" if self.signed else "-unsigned"
         return f"{self.method}:{self.bits}{'@channel' if self.channel else ''}-{self.role}{data}"
+
+    @property
+    def sliced(self) -> bool:
+        """Whether each slice of axis 0 has a scale of its own: channels of weights, samples of gradients."""
+        return self.channel or self.role == "gradient"
+
+    @property
+    def computed(self) -> bool:
+        """Whether the grid may follow from the tensor itself, so that it is no activation's fixed one."""
+        return self.role in ("weight", "gradient")
 
     def build(self) -> Quantizer:
         """A new quantizer without state."""
-        signed = None if self.role == "weight" else self.signed
+        signed = None if self.computed else self.signed
         return METHODS[self.method](self.bits, role=self.role, channel=self.channel, signed=signed)
 
     def calibrated(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Quantizer:
@@ -44,7 +54,7 @@ class Case:
     ) -> Tensor:
         """Gaussian numbers, without negative ones where the case is unsigned; channels differ in size."""
         x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        if self.role == "weight":
+        if self.computed:
             x = x * (1 + torch.arange(shape[0], dtype=torch.float64)).reshape(-1, *(1,) * (len(shape) - 1)) / 4
         return (x if self.signed else x.relu()).to(dtype)
 
@@ -62,7 +72,7 @@ def legal(method: str) -> Iterator[Case]:
             yield Case(method, bits, role, signed=False)
             if bits >= signed_from:
                 yield Case(method, bits, role, signed=True)
-        if "G" in card.kind:
+        if "G" in card.kind and bits >= signed_from:
             yield Case(method, bits, "gradient")
 
 

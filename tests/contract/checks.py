@@ -67,7 +67,7 @@ def inputs(case: Case) -> dict[str, tuple[Tensor, Tensor]]:
     """name -> (what to calibrate on, what to quantize)."""
     found = {name: (x, x) for name, x in edges(case).items()}
     state = case.data(seed=3)
-    if case.role != "weight":
+    if not case.computed:
         found |= {f"{name}, calibrated elsewhere": (state, x) for name, x in edges(case).items()}
         levels = torch.from_numpy(all_values(case.calibrated(state).grid()))
         found["ties"] = (state, ties(levels[:: max(1, len(levels) // 64)]))
@@ -118,7 +118,7 @@ def check_grid_is_of_the_declared_class(case: Case) -> None:
     grid = case.calibrated(case.data()).grid(case.data())
     assert type(grid).__name__ in METHODS[case.method].card.grid.split("/")
     per_channel = grid.channels is not None
-    assert per_channel == case.channel
+    assert per_channel == case.sliced
 
 
 def check_zeros_stay_zero(case: Case) -> None:
@@ -140,15 +140,15 @@ def check_nan_stays_nan(case: Case) -> None:
         clean = torch.ones_like(x, dtype=torch.bool)
         clean[1, 0, 0, 0] = False
         assert y[1, 0, 0, 0].isnan()
-        follows = case.role == "weight" or not all(
+        follows = case.computed or not all(
             torch.equal(a, b) for a, b in zip(before, q.state_dict().values(), strict=True)
         )
         if not y[clean].isnan().any():
             continue
         assert follows, "the range is fixed, yet NaN spread"
-        group = y[1] if case.channel else y
+        group = y[1] if case.sliced else y
         assert group.isnan().all(), "a range computed from NaN makes the whole group NaN, not a part of it"
-        assert not case.channel or not y[[0, 2]].isnan().any(), "NaN spread to another channel"
+        assert not case.sliced or not y[[0, 2]].isnan().any(), "NaN spread to another channel"
 
 
 def check_infinity_saturates_or_spoils_its_group(case: Case) -> None:
@@ -160,8 +160,8 @@ def check_infinity_saturates_or_spoils_its_group(case: Case) -> None:
         q = case.calibrated(state)
         y = q(x).detach()
         if y.isnan().any():
-            assert case.role == "weight"
-            assert (y[0] if case.channel else y).isnan().all()
+            assert case.computed
+            assert (y[0] if case.sliced else y).isnan().all()
             continue
         levels = all_values(q.grid(state))
         levels = levels if levels.ndim == 1 else levels[:, 0]
@@ -291,7 +291,7 @@ def check_float64(case: Case) -> None:
 
 
 def check_channel_equals_tensor_on_each_slice(case: Case) -> None:
-    if not case.channel:
+    if not case.sliced:
         return
     for shape in SHAPES.values():
         x = case.data(shape)
@@ -303,6 +303,9 @@ def check_channel_equals_tensor_on_each_slice(case: Case) -> None:
 
 
 def check_not_calibrated_raises(case: Case) -> None:
+    if case.role == "gradient":
+        assert case.build()(case.data()).shape == case.data().shape, "gradients need no calibration"
+        return
     q = case.build()
     q.where = "layer3.conv2"
     text = rf"layer3\.conv2: {re.escape(case.method)}:{case.bits} \({case.role}\) has no scale.*lowbit\.calibrate"
@@ -318,7 +321,7 @@ def check_calibrate_refuses_bad_data(case: Case) -> None:
         q = case.build()
         with pytest.raises(ValueError, match="holds NaN or infinity"):
             q.calibrate(torch.tensor([[1.0, bad]]))
-        assert not q.calibrated
+        assert q.calibrated == (case.role == "gradient")
 
 
 def check_eval_changes_no_state(case: Case) -> None:
@@ -357,7 +360,7 @@ def check_surrogate_gradient(case: Case) -> None:
         for training in (False, True):
             x = case.data(SHAPES["depthwise"], 11, dtype)
             q = case.calibrated(case.data(SHAPES["depthwise"], 12, dtype), dtype).train(training)
-            if case.role != "weight":  # the outermost levels themselves, and beyond
+            if not case.computed:  # the outermost levels themselves, and beyond
                 x.view(-1)[:4] = torch.tensor([0.0, 9.0, -9.0 * case.signed, 1.0])
             g = torch.randn(x.shape, generator=torch.Generator().manual_seed(13), dtype=dtype)
             x.requires_grad_()
@@ -385,7 +388,7 @@ def check_gradient_passes_through_zeros(case: Case) -> None:
     x = torch.zeros(3, 4, requires_grad=True)
     case.calibrated(torch.zeros(3, 4))(x).sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
-    if case.role == "weight":
+    if case.computed:
         assert (x.grad != 0).all()
 
 

@@ -52,7 +52,7 @@ def inside_levels(state: State, x: Array, g: Array) -> dict[str, Array | None]:
 
 
 def default(state: State, x: Array, g: Array) -> dict[str, Array | None]:
-    return identity(state, x, g) if state.role == "weight" else inside_levels(state, x, g)
+    return identity(state, x, g) if state.role in ("weight", "gradient") else inside_levels(state, x, g)
 
 
 def htanh(state: State, x: Array, g: Array) -> dict[str, Array | None]:
@@ -82,9 +82,9 @@ def pact(state: State, x: Array, g: Array) -> dict[str, Array | None]:
 
 def dorefa(state: State, x: Array, g: Array) -> dict[str, Array | None]:
     """Zhou 2016: weights through tanh with a constant maximum; one bit straight through; activations on [0, 1]."""
-    if state.role != "weight":
+    if state.role not in ("weight", "gradient"):
         return {"x": g * ((x >= 0) & (x <= 1))}
-    if state.bits == 1:
+    if state.bits == 1 or state.role == "gradient":
         return {"x": g}
     t = np.tanh(x)
     largest = np.abs(t).reshape(len(t), -1).max(1) if state.channel else np.abs(t).max()

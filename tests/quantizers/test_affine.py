@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import lowbit
 from lowbit.quantizers import quantizer
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
@@ -93,3 +94,62 @@ def test_one_outlier_sets_the_step() -> None:
     spoiled = torch.cat([x, torch.tensor([100.0])])
     plain, stretched = activations(4, x), activations(4, spoiled)
     assert ((stretched(x) - x) ** 2).mean() > 20 * ((plain(x) - x) ** 2).mean()
+
+
+def test_delay_passes_values_until_it_is_over() -> None:
+    for role in ("weight", "activation"):
+        q = quantizer({"method": "affine", "bits": 2, "delay": 3}, role=role)
+        q.calibrate(V)
+        q.train()
+        assert q.unfinished() == 1 and not torch.equal(q.eval()(V), V)
+        q.train()
+        for _ in range(3):
+            assert torch.equal(q(V), V)
+        assert q.unfinished() == 0
+        value = q(V)
+        assert torch.equal(value, q.eval()(V)) and len(value.unique()) <= 4
+
+
+def test_delay_survives_saving_and_can_be_ended() -> None:
+    q = quantizer({"method": "affine", "bits": 2, "delay": 9}, role="activation")
+    q.calibrate(V)
+    q.train()(V)
+    again = quantizer({"method": "affine", "bits": 2, "delay": 9}, role="activation")
+    again.load_state_dict(q.state_dict())
+    assert int(again.waited) == 1
+    again.harden()
+    assert again.unfinished() == 0 and not torch.equal(again.train()(V), V)
+
+
+def test_delayed_quantizers_do_not_convert_before_the_end() -> None:
+    x = torch.randn(4, 6)
+    method = {"method": "affine", "bits": 4, "delay": 2}
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 3))
+    model = lowbit.calibrate(lowbit.prepare(net, activation=method, first="same", last="same"), [x])
+    with pytest.raises(lowbit.errors.ConversionError, match="0: "):
+        lowbit.convert(model.eval(), x)
+    model.train()
+    for _ in range(2):
+        model(x)
+    lowbit.convert(model.eval(), x)
+
+
+def test_ties_away_from_zero() -> None:
+    x = torch.tensor([0.0, 255.0, 0.5, 2.5])
+    for rounding, codes in (("half_even", [0, 255, 0, 2]), ("half_away", [0, 255, 1, 3])):
+        q = quantizer({"method": "affine", "bits": 8, "rounding": rounding}, role="activation")
+        q.calibrate(x)
+        assert q.eval().encode(x).tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delay": -1}, "affine's delay is -1, allowed is a number of steps from 0"),
+        ({"delay": 1.5}, "affine's delay is 1.5, allowed"),
+        ({"rounding": "up"}, "affine's rounding is 'up', allowed are half_even, half_up, half_away, stochastic"),
+    ],
+)
+def test_bad_options(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quantizer({"method": "affine", "bits": 8, **options})

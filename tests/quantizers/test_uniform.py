@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
+import lowbit
 from lowbit.quantizers import quantizer
+from lowbit.runtime.engine import Engine
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
 
@@ -87,3 +90,51 @@ def test_bad_choices() -> None:
     with pytest.raises(ValueError, match="'midrise' are symmetric about 0; unsigned activations take 'midtread'"):
         uniform(2, V.abs(), "activation", levels="midrise")
     assert len(uniform(1, levels="midrise")(V).unique()) == 2
+
+
+@pytest.mark.parametrize(
+    ("rounding", "units"),
+    [
+        ("half_even", [-2, -2, 0, 0, 2, 2, 2]),
+        ("half_up", [-2, -1, 0, 1, 2, 3, 2]),
+        ("half_away", [-3, -2, -1, 1, 2, 3, 2]),
+    ],
+)
+def test_roundings_at_ties(rounding: str, units: list[int]) -> None:
+    x = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 2.4999998])
+    assert uniform(4, step=1, rounding=rounding)(x).tolist() == units
+
+
+def test_half_up_rounds_the_float_below_a_tie_down() -> None:
+    """floor(x + 0.5) would turn 0.49999997 into 1, since the sum is rounded."""
+    x = torch.nextafter(torch.tensor([0.5, 1.5]), torch.tensor(0.0))
+    assert uniform(4, step=1, rounding="half_up")(x).tolist() == [0, 1]
+
+
+def test_stochastic_rounding_is_right_on_average_and_still_in_eval() -> None:
+    torch.manual_seed(0)
+    q = uniform(4, step=1, rounding="stochastic").train()
+    x = torch.tensor([0.2, -1.7]).repeat(10_000, 1)
+    values = q(x)
+    assert set(values.unique().tolist()) == {-2, -1, 0, 1}
+    # 5 standard errors of a coin of variance at most 1/4
+    assert (values.mean(0) - x[0]).abs().max() < 5 * 0.5 / 100
+    assert q.eval()(x[0]).tolist() == [0, -2]
+
+
+def test_twos_complement_has_one_more_level_below() -> None:
+    q = uniform(2, step=0.5, levels="twos_complement")
+    assert q(V).tolist() == [-1, -0.5, 0, 0.5, 0.5, 0] and q.grid().code_range == (-2, 1)
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "half_away", "stochastic"])
+def test_activations_of_every_rounding_convert_exactly(rounding: str) -> None:
+    """Runtimes round half to even; others become thresholds, found by bisecting the method itself."""
+    torch.manual_seed(0)
+    method = {"method": "uniform", "bits": 3, "step": 0.25, "rounding": rounding}
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 3))
+    model = lowbit.prepare(net, activation=method, first="same", last="same")
+    x = torch.arange(-32, 32).reshape(-1, 4) / 8  # every second one is a tie
+    model = lowbit.calibrate(model, [x]).eval()
+    with torch.no_grad():
+        assert np.array_equal(Engine(lowbit.convert(model, x)).run(x.numpy()), model(x).numpy())

@@ -11,7 +11,7 @@ from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number, wide
 from lowbit.quantizers.fused import FakeClip
 from lowbit.quantizers.ranges import RunningRange
-from lowbit.quantizers.ste import along, rounded, straight
+from lowbit.quantizers.ste import ROUNDINGS, along, checked_rounding, straight
 
 
 class Affine(Quantizer):
@@ -21,10 +21,12 @@ class Affine(Quantizer):
     Forward, activations: S and Z of the running range, q = S * (clip(round(x / S) + Z, 0, 2^n - 1) - Z); 0 is exact.
     Gradient: dx = g where S * (0 - Z) <= x <= S * (2^n - 1 - Z), else 0; weights are never clipped.
     Grid: Uniform. Learned state: none; activations keep lo and hi (decay 0.99, frozen in eval).
-    Initialisation: weights every forward; activations by calibration.
+    Initialisation: weights every forward; activations by calibration. Option `delay`: that many training forwards pass
+        values unchanged while the ranges settle (quant delay); eval is on the grid throughout.
     Cost: a minimum and a maximum a tensor. Fails: below 4 bits, since outliers set the step.
     Source: Jacob et al. 2018, Eq. 12; Krishnamoorthi 2018, section 2. Liu's survey leaves out the clip and the way
-        back to reals; both are here. Rounding is half to even.
+        back to reals; both are here. Rounding is half to even; Jacob's, ties away from zero, is option
+        ``rounding="half_away"``.
 
     Example:
         >>> x = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
@@ -38,17 +40,47 @@ class Affine(Quantizer):
         name="affine", family="range", kind="WA", min_bits=1, min_signed_bits=2, paper="Jacob 2018", equation="12"
     )
 
-    def __init__(self, bits: int, **common: Any) -> None:
+    waited: Tensor
+
+    def __init__(self, bits: int, *, delay: int = 0, rounding: str = "half_even", **common: Any) -> None:
         super().__init__(bits, **common)
         if bits == 1 and self.role == "weight":
             raise ValueError("affine takes 2 or more bits for weights, got 1; for one bit use bwn, sign or sawb")
+        if isinstance(delay, bool) or not isinstance(delay, int) or delay < 0:
+            raise ValueError(f"affine's delay is {delay!r}, allowed is a number of steps from 0")
+        self.delay, self.rounding = delay, checked_rounding("affine", rounding)
+        if delay:
+            self.register_buffer("waited", torch.tensor(0))
         self.range = RunningRange() if self.role != "weight" else None
+
+    @property
+    def arithmetic(self) -> bool:  # type: ignore[override]
+        """Runtimes round half to even; other roundings are encoded by thresholds."""
+        return self.rounding in ("half_even", "stochastic")
+
+    def _round(self, v: Tensor) -> Tensor:
+        return ROUNDINGS["half_even" if self.rounding == "stochastic" and not self.training else self.rounding](v)
+
+    def _value(self, x: Tensor) -> Tensor:
+        y = super()._value(x)
+        return torch.where(self.waited <= self.delay, x, y) if self.delay and self.training else y
+
+    def unfinished(self) -> float:
+        """1 until the delay is over."""
+        return float(self.waited < self.delay) if self.delay else 0.0
+
+    def harden(self) -> None:
+        """End the delay."""
+        if self.delay:
+            self.waited.fill_(self.delay)
 
     def start(self, x: Tensor) -> None:
         if self.range is not None:
             self.range.observe(x, first=self._batches == 0)
 
     def track(self, x: Tensor) -> None:
+        if self.delay:
+            self.waited += 1
         if self.range is not None:
             self.range.observe(x)
 
@@ -64,13 +96,13 @@ class Affine(Quantizer):
             top = 2 ** (self.bits - 1) - 1
             step = along(scales[0], x)
             steps = x.detach() / torch.where(step > 0, step, 1.0)
-            return straight(x, rounded(steps).clamp(-top, top))[None]
+            return straight(x, self._round(steps).clamp(-top, top))[None]
         zero, top = self.range.zero(self.bits).to(x.dtype), 2**self.bits - 1
         inside = (x >= scales[0] * -zero) & (x <= scales[0] * (top - zero))
-        return straight(x, (rounded(x.detach() / scales[0]) + zero).clamp(0, top) - zero, inside)[None]
+        return straight(x, (self._round(x.detach() / scales[0]) + zero).clamp(0, top) - zero, inside)[None]
 
     def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
-        if self.range is None:
+        if self.range is None or self.rounding != "half_even":
             return None
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
         if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything

@@ -130,3 +130,30 @@ def sign(x: Tensor) -> Tensor:
 def rounded(v: Tensor) -> Tensor:
     """Round half to even; adding 0.0 turns -0.0 into 0.0, since codes carry no sign of zero."""
     return torch.round(v).add_(0.0)
+
+
+def half_up(v: Tensor) -> Tensor:
+    """Round to the nearest, ties upwards: floor(v + 1/2), exact also where v + 1/2 would be rounded."""
+    low = torch.floor(v)
+    return torch.where(v - low >= 0.5, low + 1, low).add_(0.0)
+
+
+def half_away(v: Tensor) -> Tensor:
+    """Round to the nearest, ties away from zero."""
+    return torch.where(v < 0, -half_up(-v), half_up(v)).add_(0.0)
+
+
+def stochastic(v: Tensor) -> Tensor:
+    """floor(v + u), u uniform in [0, 1) from torch's global generator: right on average."""
+    return torch.floor(v + torch.rand_like(v)).add_(0.0)
+
+
+ROUNDINGS = {"half_even": rounded, "half_up": half_up, "half_away": half_away, "stochastic": stochastic}
+"""How methods with the option `rounding` may round; stochastic ones round half to even in eval."""
+
+
+def checked_rounding(method: str, rounding: object) -> str:
+    """A key of `ROUNDINGS`, or a ValueError that names the method and the allowed ones."""
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"{method}'s rounding is {rounding!r}, allowed are {', '.join(ROUNDINGS)}")
+    return str(rounding)
