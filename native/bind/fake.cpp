@@ -65,6 +65,14 @@ void bind_fake(nb::module_& m) {
       },
       free);
   m.def(
+      "half_wave_forward",
+      [](Address x, Address y, int64_t count, float s, float high, int threads) {
+        split(count, threads, [=](int64_t start, int64_t stop) {
+          kernels().half_wave_forward(in(x) + start, out(y) + start, stop - start, s, high);
+        });
+      },
+      free);
+  m.def(
       "sign_forward",
       [](Address x, Address y, int64_t count, int threads) {
         split(count, threads, [=](int64_t start, int64_t stop) {

@@ -417,6 +417,23 @@ def check_memory_order_changes_nothing(case: Case) -> None:
             assert torch.equal(gradient, plain_gradient), name
 
 
+def check_a_folded_relu_changes_nothing(case: Case) -> None:
+    """Where a method says that it does a ReLU's work, its value and gradients with and without one are equal."""
+    q = case.calibrated(case.data())
+    if not q.folds_relu:
+        return
+    found = []
+    for before in (torch.relu, lambda x: x):
+        x = torch.randn(200, generator=torch.Generator().manual_seed(1))
+        x[:4] = torch.tensor([0.0, -0.0, 1e-30, 9.0])
+        x.requires_grad_()
+        q.zero_grad()
+        y = q(before(x))
+        y.backward(torch.linspace(-1, 2, 200))
+        found.append([y.detach(), x.grad, *(p.grad for p in q.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def check_switched_off_is_the_identity(case: Case) -> None:
     q = case.build()
     q.enabled = False

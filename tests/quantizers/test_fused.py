@@ -5,7 +5,7 @@ import torch
 
 from lowbit.quantizers import fused, quantizer
 
-METHODS = ["lsq:2", "lsq:4", "lsq:8", "pact:2", "pact:4", "sign", "affine:4", "minmax:3"]
+METHODS = ["lsq:2", "lsq:4", "lsq:8", "pact:2", "pact:4", "sign", "affine:4", "minmax:3", "hwgq:2"]
 LAYOUTS = ["contiguous", "channels_last", "transposed", "sliced"]
 
 

@@ -1,5 +1,5 @@
 #include "ops/fake/loops.h"
 
 lowbit::fake::Kernels lowbit::fake::kernels_avx512() {
-  return {uniform_forward, sign_forward, lsq_backward, clip_backward};
+  return {uniform_forward, half_wave_forward, sign_forward, lsq_backward, clip_backward};
 }

@@ -23,6 +23,10 @@ void uniform_forward(const float* x, float* y, int64_t count, float s, float low
   for (int64_t i = 0; i < count; i++) y[i] = s * unit(x[i] / s, low, high);
 }
 
+void half_wave_forward(const float* x, float* y, int64_t count, float s, float high) {
+  for (int64_t i = 0; i < count; i++) y[i] = x[i] <= 0.0f ? 0.0f : s * unit(x[i] / s, 1.0f, high);
+}
+
 void sign_forward(const float* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; i++) y[i] = x[i] >= 0.0f ? 1.0f : (x[i] < 0.0f ? -1.0f : x[i]);
 }

@@ -1,6 +1,7 @@
 // Quantizing while training, one pass over memory each way. x, y, g, dx: [count] float32, contiguous.
 //
 //   uniform_forward  y = s * clamp(rint(x / s), low, high)
+//   half_wave_forward  y = x <= 0 ? 0 : s * clamp(rint(x / s), 1, high), NaN stays NaN
 //   sign_forward     y = x >= 0 ? 1 : -1, NaN stays NaN
 //   lsq_backward     v = x / s; inside = low < v < high; dx = inside ? g : 0;
 //                    sums[0] += g * clamp(rint(v), low, high), sums[1] += inside ? g * x : 0
@@ -20,6 +21,7 @@ constexpr int64_t kBlock = 1 << 14;
 
 struct Kernels {
   void (*uniform_forward)(const float* x, float* y, int64_t count, float s, float low, float high);
+  void (*half_wave_forward)(const float* x, float* y, int64_t count, float s, float high);
   void (*sign_forward)(const float* x, float* y, int64_t count);
   // One block of at most kBlock elements; sums[2] is overwritten.
   void (*lsq_backward)(const float* g, const float* x, float* dx, int64_t count, float s, float low,

@@ -126,6 +126,15 @@ def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
     return (x / s).clamp_(low, high).round_().add_(0.0).mul_(s)
 
 
+def half_wave(x: Tensor, s: float, high: int) -> Tensor:
+    """0 where x <= 0, else s * clamp(round(x / s), 1, high)."""
+    if _native(x):
+        y = torch.empty_like(x)
+        _kernels.half_wave_forward(x.data_ptr(), y.data_ptr(), x.numel(), s, high, torch.get_num_threads())
+        return y
+    return torch.where(x <= 0, 0.0, (x / s).clamp_(1, high).round_().mul_(s))
+
+
 def clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[Tensor, Any, Any]:
     """Masked gradient, and the sums of g above `last` and below `first`."""
     if _native(x):

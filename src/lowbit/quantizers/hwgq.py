@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
-from lowbit.quantizers.fused import clip_backward, uniform
+from lowbit.quantizers.fused import clip_backward, half_wave, uniform
 from lowbit.quantizers.ste import rounded, straight
 
 STEPS = {
@@ -48,14 +48,13 @@ def best_step(bits: int, zero_bin: bool) -> float:
 
 
 class _HalfWave(Function):
-    """The value in few passes over memory: uniform steps, then the lowest positive level for small positive x."""
+    """The value and gradient in one pass over memory each."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: float, top: int, last: float, zero_bin: bool) -> Tensor:
         ctx.save_for_backward(x)
         ctx.last = last
-        y = uniform(x, step, 0, top)
-        return y if zero_bin else torch.where(x > 0, y.clamp_min(step), y)
+        return uniform(x, step, 0, top) if zero_bin else half_wave(x, step, top)
 
     @staticmethod
     @once_differentiable
@@ -125,6 +124,10 @@ class HWGQ(Quantizer):
         scale, top = scales[0], 2**self.bits - 1
         last = float(scale * top) if self.surrogate == "clipped" else torch.inf
         return _HalfWave.apply(x, float(scale), top, last, self.zero_bin)
+
+    @property
+    def folds_relu(self) -> bool:
+        return True
 
     def grid(self, x: Tensor | None = None) -> Grid:
         return Uniform(bits=self.bits, scale=number(self.scales(torch.zeros(1))[0]))
