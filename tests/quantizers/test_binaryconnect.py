@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+import lowbit
 from lowbit.quantizers import quantizer
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
@@ -57,3 +59,27 @@ def test_limits(name: str) -> None:
     assert type(quantizer(name)).weight_limit == 1
     with pytest.raises(ValueError, match=f"{name} has no scale, so nothing to have for each channel; use bwn"):
         quantizer(f"{name}:1@channel")
+
+
+def test_real_weights_in_eval_until_hardened() -> None:
+    """What the paper does after stochastic training; a program has signs only, so convert waits for `harden`."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3))
+    method = {"method": "binaryconnect-stochastic", "eval_weights": "float"}
+    x = torch.randn(8, 6)
+    model = lowbit.calibrate(lowbit.prepare(net, weight=method, activation="lsq:4", first="same", last="same"), [x])
+    layer = model.eval()[0]
+    with torch.no_grad():
+        expected = torch.nn.functional.linear(layer.input_quantizer(x), layer.weight, layer.bias)
+        assert torch.equal(layer(x), expected)
+        assert set(layer.weight_quantizer.train()(layer.weight).unique().tolist()) == {-1, 1}
+    model.eval()
+    with pytest.raises(lowbit.errors.ConversionError, match=r"100\.0% of its training value is not on its grid"):
+        lowbit.convert(model, x)
+    for q in (model[0].weight_quantizer, model[2].weight_quantizer):
+        q.harden()
+    program = lowbit.convert(model, x)
+    with torch.no_grad():
+        assert np.array_equal(lowbit.runtime.reference.run(program, x.numpy()), model(x).numpy())
+    with pytest.raises(ValueError, match="eval_weights are 'real', allowed are 'sign' and 'float'"):
+        quantizer({"method": "binaryconnect-stochastic", "eval_weights": "real"})

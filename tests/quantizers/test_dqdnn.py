@@ -78,3 +78,65 @@ def test_bad_choices() -> None:
         dqdnn(1)
     with pytest.raises(ValueError, match="dqdnn trains one width for the tensor, not one for each channel"):
         quantizer("dqdnn:4@channel")
+
+
+@pytest.mark.parametrize("trained", ["step, range", "width, step", "width, range"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_parametrisations_are_one_function_by_the_chain_rule(trained: str, signed: bool) -> None:
+    """At equal d and m they give equal values; gradients are those of d and m times the derivatives of d and m."""
+    x = V if signed else V.abs()
+    q = quantizer({"method": "dqdnn", "bits": 4, "trained": trained}, role="activation", signed=signed)
+    plain = quantizer("dqdnn:4", role="activation", signed=signed)
+    for each in (q, plain):
+        each.calibrate(x)
+    x, g = 1.5 * x, torch.linspace(-1, 2, 6)
+    assert torch.equal(q(x), plain(x)) and q.grid().bits == 4
+    for each in (q, plain):
+        each.zero_grad()
+        each(x).backward(g)
+    dd, dm = plain.step.grad, plain.limit.grad
+    d, m, sign = plain.step.detach(), plain.limit.detach(), float(signed)
+    steps = 2 ** (4 - sign)  # width 4: m / d + 1
+    expected = {
+        "step, range": {"step": dd, "limit": dm},
+        "width, step": {"width": dm * d * steps * 0.6931472, "step": dd + dm * (steps - 1)},
+        "width, range": {"width": -dd * m * steps * 0.6931472 / (steps - 1) ** 2, "limit": dm + dd / (steps - 1)},
+    }[trained]
+    assert {name for name, _ in q.named_parameters()} == set(expected)
+    for name, parameter in q.named_parameters():
+        # float32: the width 4 comes from a logarithm
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_width_stays_within_its_bounds() -> None:
+    for trained in ("width, step", "width, range"):
+        q = quantizer({"method": "dqdnn", "bits": 4, "trained": trained})
+        q.calibrate(V)
+        # clamped to 2 and 16 bits; then m to 64 = 448 steps of 1 / 7, or d to 2^-8 = 256 steps: 10 bits each
+        for width, bits in ((-3.0, 2), (99.0, 10)):
+            with torch.no_grad():
+                q.width.fill_(width)
+            y = q(V)
+            assert torch.isfinite(y).all() and q.grid().bits == bits
+
+
+def test_step_as_a_power_of_two() -> None:
+    q = quantizer({"method": "dqdnn", "bits": 3, "power_of_two": True})
+    q.calibrate(V)
+    assert q.grid().scale == 0.25 and q(V).abs().max() <= 1
+    with torch.no_grad():
+        q.step.fill_(0.2)
+    q(V).sum().backward()
+    assert q.grid().scale == 0.25 and q.step.grad is not None and torch.isfinite(q.step.grad)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trained": "bits"}, "dqdnn's trained numbers are 'bits', allowed are 'step, range', 'width, step'"),
+        ({"power_of_two": 1}, "dqdnn's power_of_two is 1, allowed are true and false"),
+    ],
+)
+def test_bad_options(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quantizer({"method": "dqdnn", "bits": 4, **options})

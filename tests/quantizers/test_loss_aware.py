@@ -1,9 +1,12 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
+import lowbit
 from lowbit.quantizers import quantizer
+from lowbit.runtime.engine import Engine
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
 PATTERNS = torch.tensor(list(itertools.product((-1.0, 0.0, 1.0), repeat=7)), dtype=torch.float64)
@@ -89,3 +92,64 @@ def test_grid_needs_the_weight(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} computes its scale from the weight: call grid\(weight\)"):
         aware(name).grid()
     assert type(aware(name)).weight_limit == 1
+
+
+def test_approximate_lat_descends_to_a_fixed_point_near_the_exact_one() -> None:
+    worse = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        w, d = torch.randn(300, generator=generator), torch.rand(300, generator=generator) + 0.05
+        exact = weighed(aware("lat", w, d), w, d)
+        found = aware({"method": "lat", "solution": "approximate"}, w, d)
+        assert weighed(found, w, d) >= exact * (1 - 1e-6)
+        worse += weighed(found, w, d) > 1.01 * exact
+        kept = found(w) != 0
+        # the level is the weighed mean of what it stands for; d carries 1e-8, sums are float64, the level float32
+        assert found(w).max().item() == pytest.approx(((d * w.abs())[kept].sum() / d[kept].sum()).item(), rel=1e-5)
+    assert worse <= 2
+
+
+def test_two_scales_solve_each_side_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    w = torch.randn(200, generator=generator)
+    w = torch.where(w > 0, 3 * w, w)
+    d = torch.rand(200, generator=generator) + 0.1
+    two = aware({"method": "lat", "scales": 2}, w, d)
+    y = two(w)
+    for side in (w > 0, w < 0):
+        alone = aware("lat", w[side], d[side])
+        torch.testing.assert_close(y[side], alone(w[side]))
+    assert weighed(two, w, d) < weighed(aware("lat", w, d), w, d)
+    x = w.clone().requires_grad_()
+    two(x).sum().backward()
+    assert torch.equal(x.grad, torch.ones(200))
+
+
+def test_two_scales_without_one_side() -> None:
+    for w in (V.abs(), -V.abs(), torch.zeros(4)):
+        y = aware({"method": "lat", "scales": 2}, w)(w)
+        assert torch.isfinite(y).all() and ((y == 0) | (y.sign() == w.sign())).all()
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_two_scales_convert_exactly(granularity: str) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(80, 3))
+    method = {"method": "lat", "scales": 2, "granularity": granularity}
+    x = torch.randn(3, 2, 6, 6)
+    model = lowbit.calibrate(lowbit.prepare(net, weight=method, first="same", last="same"), [x]).eval()
+    program = lowbit.convert(model, x)
+    with torch.no_grad():
+        assert np.array_equal(Engine(program).run(x.numpy()), model(x).numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solution": "best"}, "lat's solution is 'best', allowed are exact, approximate"),
+        ({"scales": 3}, "lat's scales are 3, allowed are 1 and 2"),
+    ],
+)
+def test_bad_options_of_lat(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quantizer({"method": "lat", **options})

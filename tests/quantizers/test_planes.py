@@ -131,6 +131,32 @@ def test_xnor_example() -> None:
         near(net.train(mode)(image).reshape(-1), [3.0625])
 
 
+@pytest.mark.parametrize("build", [lambda: nn.Conv2d(2, 3, 3, stride=2, padding=1), lambda: nn.Linear(5, 3)])
+def test_the_gradient_of_k_flows_where_asked_for(build) -> None:  # type: ignore[no-untyped-def]
+    """dK/dI = sgn(I) / count, by finite differences of mean|I| as a plain float function."""
+    torch.manual_seed(0)
+    layer = lowbit.prepare(nn.Sequential(build()), weight="xnor", activation="xnor", first="same", last="same")[0]
+    x = torch.randn(2, 2, 5, 5) if isinstance(layer, nn.Conv2d) else torch.randn(2, 5)
+    for magnitude in ("constant", "flows"):
+        q = quantizer({"method": "xnor", "magnitude": magnitude}, role="activation")
+        image = x.clone().requires_grad_()
+        k = q.gain(image, layer)
+        assert torch.equal(k, quantizer("xnor", role="activation").gain(x, layer))
+        if magnitude == "constant":
+            assert not k.requires_grad
+            continue
+        g = torch.randn(k.shape)
+        k.backward(g)
+        wide = x.double().requires_grad_()
+        mean = wide.abs().mean(1, keepdim=True)
+        if isinstance(layer, nn.Conv2d):
+            mean = nn.functional.avg_pool2d(nn.functional.pad(mean, (1, 1, 1, 1)), 3, 2)
+        mean.backward(g.double())
+        torch.testing.assert_close(image.grad.double(), wide.grad, rtol=1e-5, atol=1e-6)  # float32 sums of few terms
+    with pytest.raises(ValueError, match="xnor's magnitude is 'float', allowed are 'constant' and 'flows'"):
+        quantizer({"method": "xnor", "magnitude": "float"})
+
+
 def test_k_makes_a_binary_layer_follow_the_size_of_its_input() -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 32) * torch.linspace(0.1, 3, 64)[:, None]
@@ -152,8 +178,17 @@ GEOMETRIES = [{"kernel_size": 3, "padding": 1}, {"kernel_size": (3, 1), "stride"
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-@pytest.mark.parametrize("methods", [("xnor", "xnor"), ("xnor++", "xnor++"), ("xnor++", "xnor")])
-def test_gains_are_the_same_everywhere(methods: tuple[str, str], geometry: dict, bias: bool) -> None:
+@pytest.mark.parametrize(
+    "methods",
+    [
+        ("xnor", "xnor"),
+        ("xnor++", "xnor++"),
+        ("xnor++", "xnor"),
+        ("bwn", {"method": "tbn", "magnitude": True}),
+    ],
+    ids=str,
+)
+def test_gains_are_the_same_everywhere(methods: tuple[str, object], geometry: dict, bias: bool) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 5, bias=bias, **geometry), nn.BatchNorm2d(5), nn.Conv2d(5, 4, 1, bias=bias), nn.Flatten(),

@@ -102,3 +102,19 @@ def test_bad_choices() -> None:
         sigmoid(2, biases="random")
     with pytest.raises(ValueError, match="sigmoid has one set of biases for the tensor, not one for each channel"):
         quantizer("sigmoid:2@channel")
+
+
+def test_clamp_stops_the_gradient_of_far_values() -> None:
+    x = torch.tensor([-3.0, 0.45, 3.0])
+    grads = {}
+    for clamp in (None, 10):
+        q = quantizer({"method": "sigmoid", "bits": 2, "biases": "linear", "clamp": clamp})
+        q.calibrate(torch.tensor([-1.0, 1.0]))
+        q.temperature.fill_(5.0)
+        w = x.clone().requires_grad_()
+        q.train()(w).sum().backward()
+        grads[clamp] = w.grad
+    assert grads[10].tolist()[0] == grads[10].tolist()[2] == 0 and (grads[None] != 0).all()
+    assert grads[10][1] == grads[None][1]
+    with pytest.raises(ValueError, match="sigmoid's clamp is -1, allowed is a number above 0, or none"):
+        quantizer({"method": "sigmoid", "bits": 2, "clamp": -1})

@@ -60,8 +60,9 @@ class StochasticBinaryConnect(BinaryConnect):
 
     Forward: training as above, from torch's global generator (saved by checkpoints); eval: sgn(w).
     Gradient: dx = g. Grid: Planes, one plane of scale 1. Learned state: none. Initialisation: none.
-    Cost: one random number a value. Fails: eval uses signs that training never saw together; the paper also offers the
-        float weights there, which is ``q.enabled = False``.
+    Option `eval_weights`: "sign", or "float" for the real weights in eval, which the paper uses with stochastic
+        training; such a network does not convert until it is hardened, which is to take the signs.
+    Cost: one random number a value. Fails: eval uses signs that training never saw together.
     Source: Courbariaux et al. 2015, Eq. 2-3.
 
     Example:
@@ -75,6 +76,32 @@ class StochasticBinaryConnect(BinaryConnect):
         name="binaryconnect-stochastic", family="binary", kind="W", min_bits=1, max_bits=1, grid="Planes",
         paper="Courbariaux 2015", equation="2-3", per_channel=False,
     )  # fmt: skip
+
+    def __init__(self, bits: int = 1, *, eval_weights: str = "sign", **common: Any) -> None:
+        self._on = True
+        super().__init__(bits, **common)
+        if eval_weights not in ("sign", "float"):
+            raise ValueError(
+                f"binaryconnect-stochastic's eval_weights are {eval_weights!r}, allowed are 'sign' and 'float'"
+            )
+        self.eval_weights = eval_weights
+
+    @property
+    def enabled(self) -> bool:  # type: ignore[override]
+        """Whether weights become signs: in eval not with ``eval_weights="float"``."""
+        return self._on and (self.training or self.eval_weights == "sign")
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._on = on
+
+    def unfinished(self) -> float:
+        """1 while eval uses the real weights."""
+        return float(self.eval_weights == "float")
+
+    def harden(self) -> None:
+        """Use the signs in eval."""
+        self.eval_weights = "sign"
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         if not self.training:

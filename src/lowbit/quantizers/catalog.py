@@ -22,7 +22,8 @@ from lowbit.quantizers.hwgq import HWGQ
 from lowbit.quantizers.inq import INQ
 from lowbit.quantizers.l2 import L2, AdaptiveL2
 from lowbit.quantizers.laq import LAQ
-from lowbit.quantizers.loss_aware import LAB, LAT
+from lowbit.quantizers.lat import LAT
+from lowbit.quantizers.loss_aware import LAB
 from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
-from lowbit.quantizers.ste import Within, rounded
+from lowbit.quantizers.ste import Replace, Within, rounded
 
 
 class _Steps(Function):
@@ -43,6 +43,14 @@ def _limits(d: Tensor, m: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
     return (-high if signed else torch.zeros_like(high)), high
 
 
+def _within(value: Tensor, low: float, high: float | Tensor) -> Tensor:
+    return Within.apply(value, torch.as_tensor(low).to(value), torch.as_tensor(high).to(value))
+
+
+TRAINED = {"step, range": ("step", "limit"), "width, step": ("width", "step"), "width, range": ("width", "limit")}
+"""Option `trained`: the parameters of each parametrisation."""
+
+
 class DQDNN(Quantizer):
     """Uniform grid whose step d and range m are both trained, and with them its width.
 
@@ -51,9 +59,12 @@ class DQDNN(Quantizer):
         dm = sum over |x| > m of g * sgn(x).
     Grid: Uniform of ceil(log2(M + 1)) + 1 bits (unsigned: without the + 1). Learned state: step d, range m, kept in
         d in [2^-8, 2^8], m in [0.001, 64], d <= m. A penalty on `smooth_bits` shrinks the width.
+        Option `trained`: "step, range" (U3), "width, step" (U1, m = d (2^(b-1) - 1)), or "width, range" (U2, d =
+        m / (2^(b-1) - 1)) with a real width b of 2 to 16 bits (unsigned: b instead of b - 1, from 1); gradients follow
+        by the chain rule. Option `power_of_two`: d is rounded to a power of two, straight through.
     Initialisation: m = max|x|, d = m / (2^(n-1) - 1) for n bits (unsigned: 2^n - 1).
     Cost: as lsq, one more sum. Fails: without a penalty the width only grows; data beyond +-64 is clipped.
-    Source: Uhlich et al. 2020, section 2, parametrisation U3 (the step and the range). The published top level is m
+    Source: Uhlich et al. 2020, section 2, by default its parametrisation U3. The published top level is m
         itself, which need not be a multiple of d and then is no level of any uniform grid; here it is d * round(m / d).
 
     Example:
@@ -69,11 +80,25 @@ class DQDNN(Quantizer):
         paper="Uhlich 2020", equation="section 2", per_channel=False,
     )  # fmt: skip
 
-    def __init__(self, bits: int, *, channel: bool = False, **common: Any) -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        trained: str = "step, range",
+        power_of_two: bool = False,
+        channel: bool = False,
+        **common: Any,
+    ) -> None:
         if channel:
             raise ValueError("dqdnn trains one width for the tensor, not one for each channel")
         super().__init__(bits, **common)
-        self.step, self.limit = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+        if trained not in TRAINED:
+            raise ValueError(f"dqdnn's trained numbers are {trained!r}, allowed are {', '.join(map(repr, TRAINED))}")
+        if not isinstance(power_of_two, bool):
+            raise ValueError(f"dqdnn's power_of_two is {power_of_two!r}, allowed are true and false")
+        self.power_of_two = power_of_two
+        for name in TRAINED[trained]:
+            self.register_parameter(name, nn.Parameter(torch.tensor(1.0)))
         self._check()
 
     def _check(self) -> None:
@@ -83,14 +108,27 @@ class DQDNN(Quantizer):
     def start(self, x: Tensor) -> None:
         self._check()
         top = (x if self.signed else x.relu()).abs().max().double().clamp(1e-3, 64)
-        self.average(self.limit, top)
-        self.average(self.step, (top / (2 ** (self.bits - bool(self.signed)) - 1)).clamp(2**-8, 2**8).clamp_max(top))
+        step = (top / (2 ** (self.bits - bool(self.signed)) - 1)).clamp(2**-8, 2**8).clamp_max(top)
+        for name, start in (("limit", top), ("step", step), ("width", torch.log2(top / step + 1) + bool(self.signed))):
+            number = getattr(self, name, None)
+            if number is not None:
+                self.average(number, start)
 
-    def _numbers(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _numbers(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """d and m within their bounds."""
-        m = Within.apply(self.limit, torch.tensor(1e-3).to(self.limit), torch.tensor(64.0).to(self.limit))
-        d = Within.apply(self.step, torch.tensor(2.0**-8).to(m), m.detach().clamp_max(2.0**8))
-        return d.to(dtype), m.to(dtype)
+        step, limit, width = (getattr(self, name, None) for name in ("step", "limit", "width"))
+        if width is not None:
+            sign = float(bool(self.signed))
+            steps = 2 ** (_within(width, 1 + sign, 16.0) - sign) - 1
+            if limit is None:
+                limit = _within(step, 2.0**-8, 2.0**8) * steps
+            else:
+                step = _within(limit, 1e-3, 64.0) / steps
+        m = _within(limit, 1e-3, 64.0)
+        d = _within(step, 2.0**-8, m.detach().clamp_max(2.0**8))
+        if self.power_of_two:
+            d = Replace.apply(d, 2 ** rounded(torch.log2(d.detach())))
+        return (d, m) if dtype is None else (d.to(dtype), m.to(dtype))
 
     @property
     def max_unit(self) -> int:
@@ -98,7 +136,7 @@ class DQDNN(Quantizer):
 
     def smooth_bits(self) -> Tensor:
         """log2(m / d + 1) + 1 (unsigned: without the + 1): the width as penalties see it, differentiable."""
-        d, m = self._numbers(self.step.dtype)
+        d, m = self._numbers()
         return torch.log2(m / d + 1) + float(bool(self.signed))
 
     def scales(self, x: Tensor) -> Tensor:
@@ -109,7 +147,7 @@ class DQDNN(Quantizer):
         return _Steps.apply(x, d, m, bool(self.signed))[None]
 
     def grid(self, x: Tensor | None = None) -> Grid:
-        d, m = self._numbers(self.step.dtype)
+        d, m = self._numbers()
         high = int(_limits(d, m, True)[1])
         if not self.signed:
             return Uniform(bits=high.bit_length(), low=0, high=high, scale=number(d))

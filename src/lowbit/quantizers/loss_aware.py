@@ -1,5 +1,5 @@
-"""Loss-aware binary and ternary weights. Hou, Yao, Kwok, "Loss-aware Binarization of Deep Networks", 2017; Hou, Kwok,
-"Loss-aware Weight Quantization of Deep Networks", 2018.
+"""Loss-aware weights: what lab, lat and laq share, and lab. Hou, Yao, Kwok, "Loss-aware Binarization of Deep
+Networks", 2017; Hou, Kwok, "Loss-aware Weight Quantization of Deep Networks", 2018.
 
 lab, lat and laq minimise sum d (w - q)^2, the proximal Newton step with a diagonal Hessian d = sqrt(v) + 1e-8, where v
 is Adam's second moment of the weight's gradient. A training procedure passes v on with `follow`; until then d is 1,
@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lowbit.grid import Grid, Levels, Planes
+from lowbit.grid import Grid, Planes
 from lowbit.quantizers.base import Card, Quantizer, number, wide
-from lowbit.quantizers.ste import along, sign, straight
+from lowbit.quantizers.ste import sign, straight
 
 
 class LossAware(Quantizer):
@@ -83,58 +83,3 @@ class LAB(LossAware):
         if x is None:
             raise ValueError("lab computes its scale from the weight: call grid(weight)")
         return Planes(bits=1, scales=number(self.scales(wide(x))))
-
-
-class LAT(LossAware):
-    """Ternary weights of least weighed squared error, exactly.
-
-    Forward: q = a * sgn(w) where |w| > a / 2, else 0. With |w| in falling order and c_k = sum_k(d |w|) / sum_k(d) / 2
-        over the first k, k is admissible where |w|_k > c_k >= |w|_(k+1); a = 2 c_k for the admissible k of largest
-        c_k^2 * sum_k(d). Gradient: dx = g.
-    Grid: Levels (-1, 0, 1). Learned state: none; d is a buffer. Initialisation: d = 1 until `follow` is called.
-    Cost: a sort a step; `laq` with two bits is the approximate solution by alternation.
-    Fails: as twn; weights belong in [-1, 1] (`weight_limit`).
-    Source: Hou and Kwok 2018, Eq. 8-9 and Algorithm 1. An admissible k always exists unless all weights are 0.
-
-    Example:
-        >>> w = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
-        ... q = LAT()
-        ... q.calibrate(w)
-        >>> [round(v, 4) for v in q(w).tolist()]
-        [-0.8, 0.0, 0.0, 0.8, 0.8, 0.0]
-    """
-
-    card: ClassVar[Card] = Card(
-        name="lat", family="loss-aware", kind="W", min_bits=2, max_bits=2, grid="Levels", paper="Hou 2018",
-        equation="8-9",
-    )  # fmt: skip
-
-    def __init__(self, bits: int = 2, **common: Any) -> None:
-        super().__init__(bits, **common)
-
-    @property
-    def max_unit(self) -> int:
-        return 1
-
-    def scales(self, x: Tensor) -> Tensor:
-        size, d = self.weighed(x)
-        ranked, order = size.sort(1, descending=True)
-        d = d.gather(1, order)
-        mass = d.cumsum(1)
-        c = (d * ranked).cumsum(1) / mass / 2
-        following = torch.cat([ranked[:, 1:], torch.zeros_like(ranked[:, :1])], 1)
-        admissible = (ranked > c) & (c >= following)
-        k = torch.where(admissible, c * c * mass, -1.0).argmax(1, keepdim=True)
-        a = 2 * c.gather(1, k)[:, 0]
-        spoiled = size.sum(1)  # NaN and infinity make NaN of their group
-        return self.ungroup(a + (spoiled - spoiled)).to(x.dtype)[None]
-
-    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
-        limit = along((self.scales(x) if scales is None else scales)[0], x) / 2
-        units = torch.where(x > limit, 1.0, torch.where(x < -limit, -1.0, 0.0)).to(x.dtype)
-        return straight(x, units)[None]
-
-    def grid(self, x: Tensor | None = None) -> Grid:
-        if x is None:
-            raise ValueError("lat computes its scale from the weight: call grid(weight)")
-        return Levels(bits=2, scale=number(self.scales(wide(x))[0]), table=(-1, 0, 1))

@@ -61,6 +61,7 @@ class Sigmoid(Quantizer):
         all integers of n bits for weights, 0 .. 2^n - 1 for activations. Learned state: `scale` a, `slope` b.
     Initialisation: b = 5 max|Y| / (4 max|x|), a = 1 / b; c_i between the k-means centers of b x, option
         ``biases="linear"``: between the levels. A training schedule raises `temperature`, which starts at 1.
+        Option `clamp`: limits T (b x - c_i) to +-clamp, beyond which the sigmoid has no gradient; off by default.
     Cost: one sigmoid a level and value in training. Fails: started from random weights, or with T raised too fast.
     Source: Yang et al. 2019, Eq. 3-10. Its G in Eq. 6 is the bare sigmoid, which contradicts Eq. 7-10; the k-means runs
         on b x, which is what biases are compared with, not on x.
@@ -89,6 +90,7 @@ class Sigmoid(Quantizer):
         levels: Sequence[int] | None = None,
         biases: str = "kmeans",
         learn_biases: bool = False,
+        clamp: float | None = None,
         channel: bool = False,
         **common: Any,
     ) -> None:
@@ -97,6 +99,9 @@ class Sigmoid(Quantizer):
         super().__init__(bits, **common)
         if biases not in ("kmeans", "linear"):
             raise ValueError(f"sigmoid's biases are {biases!r}, allowed are kmeans, linear")
+        if clamp is not None and not (isinstance(clamp, (int, float)) and 0 < clamp < torch.inf):
+            raise ValueError(f"sigmoid's clamp is {clamp!r}, allowed is a number above 0, or none")
+        self.clamp = clamp
         self.levels = _checked(self._default() if levels is None else levels, bits)
         self.rule = biases
         self.scale, self.slope = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
@@ -140,7 +145,10 @@ class Sigmoid(Quantizer):
         soft = torch.full_like(x, float(self.levels[0]))
         hard = soft
         for i, (low, high) in enumerate(pairwise(self.levels)):
-            soft = soft + (high - low) * torch.sigmoid(self.temperature.to(x.dtype) * (v - biases[i]))
+            steepness = self.temperature.to(x.dtype) * (v - biases[i])
+            if self.clamp is not None:
+                steepness = steepness.clamp(-self.clamp, self.clamp)
+            soft = soft + (high - low) * torch.sigmoid(steepness)
             hard = hard + torch.where(v.detach() >= biases[i].detach(), float(high - low), 0.0)
         units = _ValueDomain.apply(soft, scale)
         if self.training:

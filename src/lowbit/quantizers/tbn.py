@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, all_reduce_mean, number
 from lowbit.quantizers.ste import straight
+from lowbit.quantizers.xnor import magnitude
 
 DECAY = 0.99
 
@@ -21,7 +22,8 @@ class TBN(Quantizer):
     Forward: D = t * m, m = running mean of |x|; q = 1 where x > D, -1 where x < -D, else 0.
     Gradient: dx = g where |x| <= 1, else 0 (hard tanh).
     Grid: Uniform, codes -1..1, from thresholds. Learned state: none; m is a buffer (decay 0.99, frozen in eval).
-    Initialisation: m by calibration. Option `threshold`: t, default 0.4.
+    Initialisation: m by calibration. Option `threshold`: t, default 0.4; option `magnitude`: whether the layer's
+        output is multiplied by XNOR-Net's K, the mean |input| of each window.
     Cost: a mean and two compares a value. Fails: where activations are not centred, as behind a ReLU, a level is lost.
     Source: Wan et al. 2018, Eq. 4-8. The paper takes the mean of the tensor at hand, at inference too; a program has
         fixed thresholds, so the mean runs.
@@ -40,8 +42,19 @@ class TBN(Quantizer):
     arithmetic: ClassVar[bool] = False
     mean: Tensor
 
-    def __init__(self, bits: int = 2, *, threshold: float = 0.4, role: str = "activation", **common: Any) -> None:
+    def __init__(
+        self,
+        bits: int = 2,
+        *,
+        threshold: float = 0.4,
+        magnitude: bool = False,
+        role: str = "activation",
+        **common: Any,
+    ) -> None:
         super().__init__(bits, role=role, **common)
+        if not isinstance(magnitude, bool):
+            raise ValueError(f"tbn's magnitude is {magnitude!r}, allowed are true and false")
+        self.magnitude = magnitude
         if not isinstance(threshold, (int, float)) or not 0 <= threshold < 10:
             raise ValueError(f"tbn's threshold is {threshold!r}, allowed is a number from 0 to below 10")
         self.threshold = float(threshold)
@@ -50,6 +63,13 @@ class TBN(Quantizer):
     @property
     def max_unit(self) -> int:
         return 1
+
+    @property
+    def gain_kind(self) -> str | None:  # type: ignore[override]
+        return "magnitude" if self.magnitude else None
+
+    def gain(self, x: Tensor, layer: nn.Module) -> Tensor | None:
+        return magnitude(x, layer) if self.magnitude else None
 
     def start(self, x: Tensor) -> None:
         self.average(self.mean, x.double().abs().mean())

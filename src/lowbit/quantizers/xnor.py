@@ -11,15 +11,41 @@ from torch import Tensor, nn
 
 from lowbit.grid import Grid, Planes
 from lowbit.quantizers.base import Card, Quantizer, number, wide
-from lowbit.quantizers.ste import sign, straight
+from lowbit.quantizers.ste import Replace, sign, straight
 from lowbit.runtime.magnitude import FIXED, factor
+
+
+@torch.no_grad()
+def magnitude(x: Tensor, layer: nn.Module) -> Tensor:
+    """K in fixed point: [N, 1, oh, ow] of a convolution's input [N, C, h, w], [N, 1] of a linear layer's [N, C]."""
+    fixed = (x.abs().double() * FIXED).round().sum(1, keepdim=True)
+    if not isinstance(layer, nn.Conv2d):
+        return (fixed * factor(x.shape[1], 1)).to(wide(x).dtype)
+    kernel = torch.ones(1, 1, *layer.kernel_size, dtype=torch.float64, device=x.device)
+    total = _windows(fixed, kernel, layer)
+    return (total * factor(x.shape[1], kernel.numel())).to(wide(x).dtype)
+
+
+def _windows(planes: Tensor, kernel: Tensor, layer: nn.Conv2d) -> Tensor:
+    left, right, top, bottom = layer.pads()  # type: ignore[operator]
+    return F.conv2d(F.pad(planes, (left, right, top, bottom)), kernel, None, layer.stride, 0, layer.dilation)
+
+
+def flowing(x: Tensor, layer: nn.Module) -> Tensor:
+    """The same number with the gradient of mean|x|."""
+    mean = wide(x).abs().mean(1, keepdim=True)
+    if isinstance(layer, nn.Conv2d):
+        kernel = torch.ones(1, 1, *layer.kernel_size, dtype=mean.dtype, device=x.device)
+        mean = _windows(mean, kernel / kernel.numel(), layer)
+    return Replace.apply(mean, magnitude(x, layer))
 
 
 class XNOR(Quantizer):
     """Signs of weights and activations; the output is scaled by a = mean|w| a filter and by K, the input's local size.
 
     Forward: out = (sgn(I) conv sgn(W)) * K * a, K = mean|I| over channels and window (linear: over features).
-    Gradient: weights dx = g; activations dx = g where |x| <= 1, else 0; K and a are constants.
+    Gradient: weights dx = g; activations dx = g where |x| <= 1, else 0; K and a are constants. Option
+        ``magnitude="flows"``: the gradient of mean|I| passes through K as well.
     Grid: Planes, one plane; K is a `gain` of the layer in fixed point: rint(|I| * 2^16) summed as integers, times one
         float64 constant, so that every machine gets the same float32.
     Learned state: none. Initialisation: none; a follows the weights.
@@ -40,8 +66,11 @@ class XNOR(Quantizer):
     )  # fmt: skip
     constant_behind_relu: ClassVar[bool] = True
 
-    def __init__(self, bits: int = 1, **common: Any) -> None:
+    def __init__(self, bits: int = 1, *, magnitude: str = "constant", **common: Any) -> None:
         super().__init__(bits, **common)
+        if magnitude not in ("constant", "flows"):
+            raise ValueError(f"xnor's magnitude is {magnitude!r}, allowed are 'constant' and 'flows'")
+        self.flows = magnitude == "flows"
 
     @property
     def gain_kind(self) -> str | None:  # type: ignore[override]
@@ -60,17 +89,10 @@ class XNOR(Quantizer):
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         return straight(x, sign(x), None if self.role == "weight" else x.abs() <= 1)[None]
 
-    @torch.no_grad()
     def gain(self, x: Tensor, layer: nn.Module) -> Tensor | None:
         if self.role == "weight":
             return None
-        fixed = (x.abs().double() * FIXED).round().sum(1, keepdim=True)
-        if not isinstance(layer, nn.Conv2d):
-            return (fixed * factor(x.shape[1], 1)).to(wide(x).dtype)
-        left, right, top, bottom = layer.pads()  # type: ignore[operator]
-        kernel = torch.ones(1, 1, *layer.kernel_size, dtype=torch.float64, device=x.device)
-        total = F.conv2d(F.pad(fixed, (left, right, top, bottom)), kernel, None, layer.stride, 0, layer.dilation)
-        return (total * factor(x.shape[1], kernel.numel())).to(wide(x).dtype)
+        return (flowing if self.flows else magnitude)(x, layer)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         if self.role != "weight":
