@@ -87,7 +87,7 @@ class StochasticBinaryConnect(BinaryConnect):
         self.eval_weights = eval_weights
 
     @property
-    def enabled(self) -> bool:  # type: ignore[override]
+    def enabled(self) -> bool:
         """Whether weights become signs: in eval not with ``eval_weights="float"``."""
         return self._on and (self.training or self.eval_weights == "sign")
 

@@ -116,14 +116,15 @@ class DQDNN(Quantizer):
 
     def _numbers(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """d and m within their bounds."""
-        step, limit, width = (getattr(self, name, None) for name in ("step", "limit", "width"))
-        if width is not None:
+        given: dict[str, Tensor] = dict(self.named_parameters())
+        if "width" in given:
             sign = float(bool(self.signed))
-            steps = 2 ** (_within(width, 1 + sign, 16.0) - sign) - 1
-            if limit is None:
-                limit = _within(step, 2.0**-8, 2.0**8) * steps
+            steps = 2 ** (_within(given["width"], 1 + sign, 16.0) - sign) - 1
+            if "step" in given:
+                given["limit"] = _within(given["step"], 2.0**-8, 2.0**8) * steps
             else:
-                step = _within(limit, 1e-3, 64.0) / steps
+                given["step"] = _within(given["limit"], 1e-3, 64.0) / steps
+        step, limit = given["step"], given["limit"]
         m = _within(limit, 1e-3, 64.0)
         d = _within(step, 2.0**-8, m.detach().clamp_max(2.0**8))
         if self.power_of_two:
