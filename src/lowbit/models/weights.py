@@ -1,7 +1,4 @@
-"""Starting weights of every network here: He et al.'s normal distribution, scaled by the fan-out.
-
-torch's own default (uniform, gain 1/sqrt(3)) loses signal with depth; low-bit training notices it first.
-"""
+"""Starting weights of the deep networks here: He et al.'s normal distribution, scaled by the fan-out."""
 
 from torch import nn
 
