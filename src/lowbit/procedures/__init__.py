@@ -1,4 +1,4 @@
-"""Training procedures, one a file; `procedure(name, **settings)` makes one by name."""
+"""Training procedures and their modifiers, one a file; `procedure(name, **settings)` makes either by name."""
 
 from __future__ import annotations
 
@@ -6,19 +6,38 @@ import inspect
 from typing import Any
 
 from lowbit.errors import unknown
-from lowbit.procedures.base import Procedure, Run
+from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
+from lowbit.procedures.combine import Combination, combine
 from lowbit.procedures.retrain import Retrain
 
-__all__ = ["PROCEDURES", "Procedure", "Retrain", "Run", "procedure"]
+__all__ = [
+    "LEARNING_RATE",
+    "MODIFIERS",
+    "PROCEDURES",
+    "Combination",
+    "Modifier",
+    "Procedure",
+    "Retrain",
+    "Run",
+    "combine",
+    "procedure",
+]
 
-PROCEDURES: dict[str, type[Procedure]] = {kind.name: kind for kind in (Procedure, Retrain)}
+PROCEDURES: dict[str, type[Procedure]] = {
+    kind.name: kind
+    for kind in (
+        Procedure,
+        Retrain,
+    )
+}
+MODIFIERS: dict[str, type[Procedure]] = {}
 
 
 def procedure(name: str, **settings: Any) -> Procedure:
-    """Make a procedure by name, as recipes and the command line do.
+    """Make a procedure or modifier by name, as recipes and the command line do.
 
     Args:
-        name: a key of ``PROCEDURES``.
+        name: a key of ``PROCEDURES`` or ``MODIFIERS``.
         settings: the procedure's own.
 
     Raises:
@@ -28,11 +47,12 @@ def procedure(name: str, **settings: Any) -> Procedure:
         >>> procedure("retrain").needs_float_start
         True
     """
-    if name not in PROCEDURES:
-        raise unknown("procedure", name, PROCEDURES)
-    kind = PROCEDURES[name]
+    known = PROCEDURES | MODIFIERS
+    if name not in known:
+        raise unknown("procedure", name, known)
+    kind = known[name]
     allowed = [] if kind.__init__ is object.__init__ else list(inspect.signature(kind).parameters)
     for setting in settings:
         if setting not in allowed:
-            raise unknown(f"setting of procedure {name!r}", setting, allowed)
+            raise unknown(f"setting of {'modifier' if kind.modifier else 'procedure'} {name!r}", setting, allowed)
     return kind(**settings)

@@ -9,19 +9,25 @@ them itself (`examples/plain_loop.py`):
     after_step(run)                 each step: the optimizer has moved, run.step counts the step
     epoch_end(run)                  each epoch; after the last one the network must be hard (on its grids)
     state_dict / load_state_dict    what must survive an interruption; loading comes after start
+
+A `Modifier` is a procedure that goes beside another one; `lowbit.procedures.combine` joins them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Batch = tuple[Tensor, Tensor]
 Figure = float | int
+
+LEARNING_RATE = "the learning rate"
+"""What a procedure `owns` that sets the rates of the optimizer itself."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +40,8 @@ class Run:
         epoch: number of the epoch, from 0.
         step: optimizer steps taken, from 0.
         steps_total: steps of the whole training.
+        batches: training batches (inputs [N, ...], labels [N]) for what looks at data outside of steps; each iteration
+            is one epoch. None where the loop gives none.
         figures: what `log` was given since the last epoch ended, by name.
     """
 
@@ -42,6 +50,7 @@ class Run:
     epoch: int = 0
     step: int = 0
     steps_total: int = 0
+    batches: Iterable[Batch] | None = None
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def log(self, name: str, value: Figure | Tensor) -> None:
@@ -65,6 +74,12 @@ class Procedure:
     Attributes:
         name: as recipes write it.
         needs_float_start: whether it continues a trained float network and is refused without one.
+        needs_method: a method that the network must use somewhere, or None.
+        modifier: whether it goes beside another procedure, see `Modifier`.
+        owns: what no other part of a training may set, in words, e.g. `LEARNING_RATE`.
+        excludes: names of procedures that cannot be combined with this one, and why.
+        leaves_unused: whether parameters take no part in some forward passes; DistributedDataParallel then needs
+            ``find_unused_parameters=True``.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -75,13 +90,18 @@ class Procedure:
         >>> procedure.loss(run, batch, model(batch[0])).backward()
     """
 
-    name = "plain"
-    needs_float_start = False
+    name: ClassVar[str] = "plain"
+    needs_float_start: bool = False
+    needs_method: str | None = None
+    modifier: ClassVar[bool] = False
+    owns: frozenset[str] = frozenset()
+    excludes: Mapping[str, str] = {}
+    leaves_unused: bool = False
 
     def start(self, run: Run) -> None:
         """Look at the model once, before the first step."""
 
-    def loss(self, run: Run, batch: tuple[Tensor, Tensor], output: Tensor) -> Tensor:
+    def loss(self, run: Run, batch: Batch, output: Tensor) -> Tensor:
         """What the step minimises: a scalar.
 
         Args:
@@ -106,3 +126,23 @@ class Procedure:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo `state_dict`."""
+
+    def report(self, model: nn.Module) -> dict[str, Any]:
+        """What the result of a training should say about the trained network, as JSON takes it."""
+        return {}
+
+
+class Modifier(Procedure):
+    """Something that goes beside a procedure: the same hooks, but its `loss` is a penalty that is added.
+
+    Example:
+        >>> Modifier().loss(Run(model=nn.Linear(2, 2), optimizer=None), (None, None), torch.ones(4, 2))
+        tensor(0.)
+    """
+
+    name = "nothing"
+    modifier = True
+
+    def loss(self, run: Run, batch: Batch, output: Tensor) -> Tensor:
+        """The penalty: a scalar that is added to the procedure's loss, 0 by default."""
+        return output.new_zeros(())

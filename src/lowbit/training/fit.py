@@ -81,8 +81,9 @@ def fit(
         ),
     )
     trainer = make_trainer(
-        epochs=plan.epochs, callbacks=callbacks, accelerator=accelerator, folder=str(folder) if folder else None
-    )
+        epochs=plan.epochs, callbacks=callbacks, accelerator=accelerator, folder=str(folder) if folder else None,
+        find_unused=procedure.leaves_unused,
+    )  # fmt: skip
     loader = EpochBatches(batches, lambda: trainer.current_epoch)
     checkpoint = folder / CHECKPOINT if folder else None
     resumed = str(checkpoint) if checkpoint and checkpoint.exists() else None

@@ -48,6 +48,7 @@ class ProcedureCallback(pl.Callback):
             epoch=trainer.current_epoch,
             step=trainer.global_step,
             steps_total=int(trainer.estimated_stepping_batches),
+            batches=trainer.train_dataloader,
         )
         self.procedure.start(self.run)
         if self._saved is not None:
@@ -170,7 +171,12 @@ def world() -> tuple[int, int]:
 
 
 def make_trainer(
-    *, epochs: int, callbacks: Sequence[pl.Callback], accelerator: str = "auto", folder: str | None = None
+    *,
+    epochs: int,
+    callbacks: Sequence[pl.Callback],
+    accelerator: str = "auto",
+    folder: str | None = None,
+    find_unused: bool = False,
 ) -> pl.Trainer:
     """A trainer that writes nothing by itself, prints nothing, and joins the processes of torchrun.
 
@@ -179,6 +185,8 @@ def make_trainer(
         callbacks: in the order in which they act.
         accelerator: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         folder: where Lightning may put what it must.
+        find_unused: whether some parameters take no part in some steps (`Procedure.leaves_unused`); several processes
+            then look for them.
     """
     _, processes = world()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -190,7 +198,7 @@ def make_trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=local,
             num_nodes=max(1, processes // local),
-            strategy="ddp" if processes > 1 else "auto",
+            strategy="auto" if processes == 1 else "ddp_find_unused_parameters_true" if find_unused else "ddp",
             # A global switch of torch: only needed, and only paid for, on a GPU.
             deterministic=gpu,
             logger=False,

@@ -35,7 +35,7 @@ def quantize_run(run: str | Path, methods: dict[str, Any], out: str | Path | Non
         raise InvalidInput(f"{run}: is quantized already; give the folder of a float run")
     settings = {**trained.recipe.model_dump(), **methods}
     settings |= {"title": f"{trained.recipe.title} (post-training)".strip(), "start": str(run), "epochs": 0}
-    settings |= {"procedure": Named(name="plain").model_dump(), "pretrain": None, "expect": None}
+    settings |= {"procedure": Named(name="plain").model_dump(), "modifiers": [], "pretrain": None, "expect": None}
     recipe = Recipe.model_validate(settings)
     folder = None
     if out is not None:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lowbit.errors import InvalidInput
 from lowbit.training.recipe_errors import Origin, first_problem, unknown_option
+from lowbit.training.recipe_errors import Path as KeyPath
+from lowbit.training.recipe_procedures import check_procedure
 
 Method = str | dict[str, Any] | None
 Positive = Annotated[int, Field(ge=1)]
@@ -110,6 +112,8 @@ class Recipe(Part):
     """Folder of a float run whose weights are the start; exclusive with `pretrain`."""
     pretrain: PretrainPart | None = None
     procedure: Named = Named(name="plain")
+    modifiers: list[Named] = []
+    """What goes beside the procedure, e.g. ``[bn-reestimate, {name: lipschitz, strength: 1.0e-4}]``."""
     optimizer: OptimizerPart = OptimizerPart()
     schedule: SchedulePart = SchedulePart()
     epochs: Annotated[int, Field(ge=0)]
@@ -146,6 +150,7 @@ class Recipe(Part):
                 **dict.fromkeys(("weight", "activation", "output", "gradient", "add", "pretrain")),
                 "rules": [],
                 "procedure": Named(name="plain"),
+                "modifiers": [],
                 "optimizer": self.pretrain.optimizer or self.optimizer,
                 "schedule": self.pretrain.schedule or self.schedule,
                 "epochs": self.pretrain.epochs,
@@ -161,9 +166,16 @@ SHORT = ("data", "model", "procedure", "optimizer", "schedule")
 
 
 def expand(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``model: resnet8`` out as ``model: {name: resnet8}``, and the like."""
-    return {key: {"name": value} if key in SHORT and isinstance(value, str) else value
-            for key, value in values.items()}  # fmt: skip
+    """Write ``model: resnet8`` out as ``model: {name: resnet8}``, and the like, in the list of modifiers too."""
+    written = {key: named(value) if key in SHORT else value for key, value in values.items()}
+    if isinstance(written.get("modifiers"), list):
+        written["modifiers"] = [named(item) for item in written["modifiers"]]
+    return written
+
+
+def named(value: Any) -> Any:
+    """A name as the mapping that it is short for; anything else as it is."""
+    return {"name": value} if isinstance(value, str) else value
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -205,17 +217,15 @@ def _apply(values: dict[str, Any], path: Sequence[str], value: Any, text: str) -
     place = values
     for depth, key in enumerate(path[:-1]):
         inner = place.get(key)
-        if depth == 0 and key in SHORT and isinstance(inner, str):
-            inner = {"name": inner}
+        if depth == 0 and key in SHORT:
+            inner = named(inner)
         if inner is None:
             inner = {}
         if not isinstance(inner, dict):
             raise InvalidInput(f"change '{text}': {'.'.join(path[: depth + 1])} is {inner!r}, it has no parts")
         place[key] = dict(inner)
         place = place[key]
-    if len(path) == 1 and path[0] in SHORT and isinstance(value, str):
-        value = {"name": value}
-    place[path[-1]] = value
+    place[path[-1]] = expand({path[0]: value})[path[0]] if len(path) == 1 else value
 
 
 def _check_names(recipe: Recipe, origin: Origin) -> None:
@@ -224,22 +234,24 @@ def _check_names(recipe: Recipe, origin: Origin) -> None:
 
     from lowbit.data import READERS, augmentation
     from lowbit.models import MODELS
-    from lowbit.procedures import PROCEDURES
+    from lowbit.procedures import MODIFIERS, PROCEDURES
 
-    for key, part, known in (
-        ("data", recipe.data, READERS),
-        ("model", recipe.model, MODELS),
-        ("procedure", recipe.procedure, PROCEDURES),
-    ):
+    chosen: list[tuple[str, KeyPath, Named, Mapping[str, Any]]] = [
+        ("data", ("data",), recipe.data, READERS),
+        ("model", ("model",), recipe.model, MODELS),
+        ("procedure", ("procedure",), recipe.procedure, PROCEDURES),
+        *(("modifier", ("modifiers", i), part, MODIFIERS) for i, part in enumerate(recipe.modifiers)),
+    ]
+    for kind, place, part, known in chosen:
         if part.name not in known:
-            raise unknown_option(origin, (key, "name"), key, part.name, known)
+            raise unknown_option(origin, (*place, "name"), kind, part.name, known)
         make = known[part.name]
         takes = () if make.__init__ is object.__init__ else inspect.signature(make).parameters
         own = set(type(part).model_fields)
         for option in part.options:
             if option not in takes:
                 allowed = sorted(own | set(takes))
-                raise unknown_option(origin, (key, option), f"option of {part.name}", option, allowed)
+                raise unknown_option(origin, (*place, option), f"option of {part.name}", option, allowed)
     for index, item in enumerate(recipe.augmentation):
         try:
             augmentation(item)
@@ -247,9 +259,4 @@ def _check_names(recipe: Recipe, origin: Origin) -> None:
             raise type(error)(f"{origin.where(('augmentation', index))}: {error}") from None
     if recipe.start and recipe.pretrain:
         raise InvalidInput(f"{origin.where(('pretrain',))}: `start` and `pretrain` exclude each other; keep one")
-    needs_start = PROCEDURES[recipe.procedure.name].needs_float_start
-    if needs_start and not (recipe.start or recipe.pretrain):
-        raise InvalidInput(
-            f"{origin.where(('procedure',))}: {recipe.procedure.name} continues a trained float network; give "
-            "`pretrain: {epochs: ..}`, or `start:` with the folder of a float run"
-        )
+    check_procedure(recipe, origin)

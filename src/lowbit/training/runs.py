@@ -23,12 +23,12 @@ from torch import nn
 from lowbit.atomic import interrupts_wait, make_folder, replacing, write_text
 from lowbit.data import Batches, DataSet
 from lowbit.errors import InvalidInput
-from lowbit.procedures import procedure
 from lowbit.provenance import provenance
 from lowbit.training.evaluate import evaluate
 from lowbit.training.log import Row, read_log, write_log
 from lowbit.training.network import calibrated, float_network, load_data, quantized
-from lowbit.training.recipes import Recipe, read_recipe
+from lowbit.training.recipe_procedures import made
+from lowbit.training.recipes import Named, Recipe, read_recipe
 
 RECIPE, LOG, MODEL, RESULT, FLOAT = "recipe.yaml", "log.csv", "model.safetensors", "result.json", "float"
 
@@ -103,7 +103,7 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
                 schedule=recipe.schedule,
                 evaluate_every=recipe.evaluate_every,
             ),
-            procedure=procedure(recipe.procedure.name, **recipe.procedure.options),
+            procedure=made(recipe),
             evaluate=lambda: evaluate(model, data.test_x, data.test_y),
             folder=folder,
             title=folder.name if progress else None,
@@ -132,6 +132,9 @@ def finish(
         "images": found.count,
         "evaluated_on": "validation" if recipe.data.validation else "test",
         **extra,
+        "procedure": _short(recipe.procedure),
+        "modifiers": [_short(modifier) for modifier in recipe.modifiers],
+        **made(recipe).report(model),
         "epochs": recipe.epochs,
         "seconds": round(sum(row["seconds"] for row in rows), 3),
         **provenance(seed=recipe.seed, threads=torch.get_num_threads()),
@@ -143,6 +146,11 @@ def finish(
                 write_log(folder / LOG, rows)
             write_text(folder / RESULT, json.dumps(result, indent=2) + "\n")
     return Trained(folder=folder, recipe=recipe, model=model, data=data, rows=rows, result=result)
+
+
+def _short(part: Named) -> str | dict[str, Any]:
+    """As one writes it in a recipe: the name alone where there are no options."""
+    return part.model_dump() if part.options else part.name
 
 
 def load_run(folder: str | Path) -> Trained:
