@@ -26,7 +26,7 @@ def quantizer_paths(model: nn.Module) -> dict[Quantizer, str]:
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
+def calibrate(model: nn.Module, batches: Iterable[Any], *, weights: bool = True) -> nn.Module:
     """Measure weights and activations and set the scales.
 
     Weights first, then all batches run through the model with quantized weights and float activations; estimates are
@@ -36,6 +36,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
     Args:
         model: a prepared model.
         batches: yields inputs, or tuples whose first item is the input; on the model's device.
+        weights: False leaves the scales of weights as they are and measures the rest.
 
     Returns:
         The model itself.
@@ -52,7 +53,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
     """
     paths = quantizer_paths(model)
     for q, name in paths.items():
-        if q.role == "weight":
+        if q.role == "weight" and weights:
             owner = model.get_submodule(name)
             _measure(q, owner.weight, name, "weight")  # type: ignore[arg-type]
     measured = [q for q in paths if q.role != "weight"]

@@ -119,3 +119,29 @@ def test_bad_parts(parts: object) -> None:
 def test_bad_shares(shares: list[float]) -> None:
     with pytest.raises(ValueError, match=r"mixture's shares are .*, allowed are 3 numbers from 0, not all 0"):
         mixture(shares=shares)
+
+
+def test_bad_normalize() -> None:
+    with pytest.raises(ValueError, match="mixture's normalize is 'std', allowed are none, detach, in_graph"):
+        mixture(normalize="std")
+
+
+@pytest.mark.parametrize("normalize", ["detach", "in_graph"])
+def test_normalized_shares(normalize: str) -> None:
+    """softmax(alpha / std(alpha)) at temperature 1, DQA Eq. 7's alpha for 2, 4 and 8 bits."""
+    q = mixture(learned=True, normalize=normalize)
+    with torch.no_grad():
+        q.alpha.copy_(torch.tensor([6 / 7, 5 / 7, 3 / 7]))
+    assert q.shares().tolist() == pytest.approx((0.602437, 0.313040, 0.084523), abs=1e-6)
+    q.choose(1)
+    assert q.unfinished() == 0
+
+
+def test_bits_are_those_of_the_part_that_is_left() -> None:
+    q = mixture(2)
+    assert q.bits == 2
+    q.share_out([1, 1, 3])
+    assert (q.bits, q.shares().tolist()) == (8, pytest.approx([0.2, 0.2, 0.6]))
+    loaded = mixture(2)
+    loaded.load_state_dict(q.state_dict())
+    assert loaded.bits == 8

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lowbit.quantizers import quantizer
-from lowbit.quantizers.sigmoid import centers
+from lowbit.quantizers.kmeans import centers
 
 V = torch.tensor([-1.0, -0.3, 0.1, 0.5, 0.9, -0.2])
 
@@ -84,6 +84,21 @@ def test_activations_start_at_zero() -> None:
     assert q.encode(torch.tensor([100.0])).item() == 3
 
 
+def test_binary_weights_have_no_bias_and_the_gradient_of_temperature_one() -> None:
+    """Yang et al. 4.1: T = 1 in the backward pass; the forward still sharpens."""
+    q, plain = sigmoid(1).train(), sigmoid(1).train()
+    assert q.biases.tolist() == [0] and q.bwd_T == 1 and sigmoid(2).bwd_T is None
+    q.temperature.fill_(20)
+    grads = []
+    for each in (q, plain):
+        x = V.clone().requires_grad_()
+        each(x).sum().backward()
+        grads.append(x.grad)
+    torch.testing.assert_close(*grads)
+    torch.testing.assert_close(q(V).detach(), q.scale.detach() * torch.tanh(10 * q.slope.detach() * V))
+    assert q.scale.grad.item() == pytest.approx((q(V).detach() / q.scale.detach()).sum().item(), rel=1e-5)
+
+
 def test_any_set_of_levels() -> None:
     q = sigmoid(3, levels=(-5, -1, 0, 7)).eval()
     assert q.grid().table == (-5, -1, 0, 7) and q.max_unit == 7
@@ -97,7 +112,23 @@ def test_bad_level_sets(levels: object) -> None:
         quantizer({"method": "sigmoid", "bits": 3, "levels": levels})
 
 
+def test_it_ends_in_steps() -> None:
+    q = sigmoid(2).train()
+    assert q.unfinished() == pytest.approx(0.377541, abs=1e-6)  # sigmoid(-1 / 2)
+    q.harden()
+    x = V.clone().requires_grad_()
+    y = q(x)
+    y.sum().backward()
+    assert q.unfinished() == 0 and x.grad.abs().sum() > 0
+    assert torch.equal(y, q.eval()(V))
+    loaded = sigmoid(2)
+    loaded.load_state_dict(q.state_dict())
+    assert loaded.unfinished() == 0
+
+
 def test_bad_choices() -> None:
+    with pytest.raises(ValueError, match="sigmoid's bwd_T is 0, allowed are numbers above 0"):
+        sigmoid(2, bwd_T=0)
     with pytest.raises(ValueError, match="sigmoid's biases are 'random', allowed are kmeans, linear"):
         sigmoid(2, biases="random")
     with pytest.raises(ValueError, match="sigmoid has one set of biases for the tensor, not one for each channel"):

@@ -15,6 +15,8 @@ from lowbit.grid import Grid
 from lowbit.quantizers.base import Card, Quantizer
 from lowbit.quantizers.ste import straight
 
+NORMALIZE = ("none", "detach", "in_graph")
+
 
 class _Share(Function):
     """Identity forward; the gradient is multiplied by a share."""
@@ -35,6 +37,14 @@ def _after_loading(mixture: nn.Module, _: Any) -> None:
     mixture._look()
 
 
+def deviation(alpha: Tensor) -> Tensor:
+    """Standard deviation of alpha [parts], unbiased; 1 where it is below 1e-8 or there is one part."""
+    if len(alpha) < 2:
+        return torch.ones_like(alpha[0])
+    variance = alpha.var()
+    return torch.where(variance < 1e-16, 1.0, variance).sqrt()
+
+
 class Mixture(Quantizer):
     """A sum of several quantizers (and perhaps of the float itself), of which one is left in the end.
 
@@ -43,7 +53,10 @@ class Mixture(Quantizer):
         times a_k; with `learned`, da_k = sum g * Q_k and through a = softmax(alpha / T).
     Grid: in eval that of the chosen Q_k. Options: `parts`, methods or "float", by default minmax at n, 2 n and 4 n
         bits; `shares`, the a_k, by default equal, scaled to sum 1; `learned` trains alpha. Learned state: that of the
-        parts, and alpha. A procedure sets `shares` or `temperature`, and calls `choose(k)` at the end.
+        parts, and alpha. A procedure calls `share_out` or sets `temperature`, and calls `choose(k)` at the end.
+        With `normalize` "in_graph" or "detach", alpha is divided by its standard deviation (unbiased) in each forward;
+        "detach" takes the divisor as a constant. "in_graph" gives two parts no gradient: their normalized distance is
+        always the square root of 2. `bits` are those of the part that eval uses.
     Initialisation: of each part on the same data. Cost: that of all parts.
     Fails: parts with one range for the tensor and parts with one a channel do not mix; eval differs from training until
         one share is 1 (`unfinished`).
@@ -73,6 +86,7 @@ class Mixture(Quantizer):
         parts: Sequence[str | Mapping[str, Any]] | None = None,
         shares: Sequence[float] | None = None,
         learned: bool = False,
+        normalize: str = "none",
         **common: Any,
     ) -> None:
         from lowbit.quantizers.catalog import parse  # the catalogue imports this file
@@ -87,7 +101,9 @@ class Mixture(Quantizer):
         given = [1.0] * len(parts) if shares is None else list(shares)
         if len(given) != len(parts) or min(given) < 0 or sum(given) <= 0:
             raise ValueError(f"mixture's shares are {shares!r}, allowed are {len(parts)} numbers from 0, not all 0")
-        self.count, self.chosen = len(parts), 0
+        if normalize not in NORMALIZE:
+            raise ValueError(f"mixture's normalize is {normalize!r}, allowed are {', '.join(NORMALIZE)}")
+        self.count, self.chosen, self.normalize = len(parts), 0, normalize
         for i, part in enumerate(parts):
             if part != "float":
                 spec = replace(parse(part), channel=self.channel)
@@ -113,7 +129,19 @@ class Mixture(Quantizer):
 
     def shares(self) -> Tensor:
         """a_k: [parts], sum 1."""
-        return self.fixed if self.alpha is None else torch.softmax(self.alpha / self.temperature, 0)
+        if self.alpha is None:
+            return self.fixed
+        alpha: Tensor = self.alpha
+        if self.normalize != "none":
+            alpha = alpha / deviation(alpha.detach() if self.normalize == "detach" else alpha)
+        return torch.softmax(alpha / self.temperature, 0)
+
+    @torch.no_grad()
+    def share_out(self, weights: Sequence[float]) -> None:
+        """Set the a_k in proportion to `weights`, one of at least 0 for each part; for shares that are not learned."""
+        assert self.alpha is None and len(weights) == self.count
+        self.fixed.copy_(torch.tensor(weights) / sum(weights))
+        self._look()
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -121,6 +149,7 @@ class Mixture(Quantizer):
         shares = self.shares().tolist()
         eligible = [i for i, part in enumerate(self.parts) if part is not None]
         self.chosen = max(eligible, key=lambda i: (shares[i], -i))
+        self.bits = self.hard.bits
 
     @torch.no_grad()
     def choose(self, index: int) -> None:
@@ -134,11 +163,12 @@ class Mixture(Quantizer):
         self.fixed.zero_()[index] = 1
         if self.alpha is not None:
             self.alpha.fill_(-1e9)[index] = 0
+            self.normalize = "none"  # divided by their deviation, these would mix again
         self._look()
 
     def unfinished(self) -> float:
         """Share of the training value that does not come from the part that eval uses."""
-        return 1 - float(self.shares()[self.chosen])
+        return 1 - float(self.shares().detach()[self.chosen])
 
     def harden(self) -> None:
         """Leave the part of the largest share alone."""

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Levels
 from lowbit.quantizers.base import Card, Quantizer, number
+from lowbit.quantizers.kmeans import centers
 from lowbit.quantizers.ste import Replace, Within
 
 SETS = {1: (-1, 1), 2: (-1, 0, 1), 3: (-4, -2, -1, 0, 1, 2, 4)}
@@ -34,21 +35,6 @@ class _ValueDomain(Function):
         return grad * ctx.saved_tensors[0], None
 
 
-def centers(x: Tensor, count: int) -> Tensor:
-    """Ascending k-means centers of a list of numbers, starting at quantiles; repeated where x has fewer values."""
-    x = x.sort().values
-    found = x[((torch.arange(count, device=x.device) + 0.5) / count * len(x)).long()].clone()
-    for _ in range(100):
-        group = torch.bucketize(x, (found[1:] + found[:-1]) / 2)
-        size = torch.zeros_like(found).index_add_(0, group, torch.ones_like(x))
-        total = torch.zeros_like(found).index_add_(0, group, x)
-        moved = torch.where(size > 0, total / size.clamp_min(1), found).sort().values
-        if torch.equal(moved, found):
-            break
-        found = moved
-    return found
-
-
 class Sigmoid(Quantizer):
     """Any set of integer levels Y, approached by a sum of sigmoids of growing temperature T.
 
@@ -56,11 +42,14 @@ class Sigmoid(Quantizer):
         sigmoids, 1 where b x >= c_i.
     Gradient: of the soft form, in eval too. With G_i = a s_i sigmoid(T (b x - c_i)) and
         h = sum_i T / (a s_i) * G_i * (a s_i - G_i): dx = g * b * h, db = sum g * x * h, da = sum g * q / a; biases c_i
-        are fixed, or with option `learn_biases` dc_i = -sum g * T / (a s_i) * G_i * (a s_i - G_i).
+        are fixed, or with option `learn_biases` dc_i = -sum g * T / (a s_i) * G_i * (a s_i - G_i). Option `bwd_T`: the
+        T of h, by default 1 for two levels and T itself for more.
     Grid: Levels. Option `levels`: Y, ascending integers; by default (-1, 1), (-1, 0, 1), (-4, -2, -1, 0, 1, 2, 4), then
         all integers of n bits for weights, 0 .. 2^n - 1 for activations. Learned state: `scale` a, `slope` b.
     Initialisation: b = 5 max|Y| / (4 max|x|), a = 1 / b; c_i between the k-means centers of b x, option
-        ``biases="linear"``: between the levels. A training schedule raises `temperature`, which starts at 1.
+        ``biases="linear"`` (and for binary weights): between the levels. A training schedule raises `temperature`,
+        which starts at 1, and calls `harden`, after which training uses the steps too, still with the gradient of the
+        soft form.
         Option `clamp`: limits T (b x - c_i) to +-clamp, beyond which the sigmoid has no gradient; off by default.
     Cost: one sigmoid a level and value in training. Fails: started from random weights, or with T raised too fast.
     Source: Yang et al. 2019, Eq. 3-10. Its G in Eq. 6 is the bare sigmoid, which contradicts Eq. 7-10; the k-means runs
@@ -82,6 +71,7 @@ class Sigmoid(Quantizer):
     arithmetic: ClassVar[bool] = False
     biases: Tensor
     temperature: Tensor
+    ended: Tensor
 
     def __init__(
         self,
@@ -91,6 +81,7 @@ class Sigmoid(Quantizer):
         biases: str = "kmeans",
         learn_biases: bool = False,
         clamp: float | None = None,
+        bwd_T: float | None = None,
         channel: bool = False,
         **common: Any,
     ) -> None:
@@ -103,6 +94,9 @@ class Sigmoid(Quantizer):
             raise ValueError(f"sigmoid's clamp is {clamp!r}, allowed is a number above 0, or none")
         self.clamp = clamp
         self.levels = _checked(self._default() if levels is None else levels, bits)
+        if bwd_T is not None and not bwd_T > 0:
+            raise ValueError(f"sigmoid's bwd_T is {bwd_T!r}, allowed are numbers above 0, or none")
+        self.bwd_T = 1.0 if bwd_T is None and len(self.levels) == 2 else bwd_T
         self.rule = biases
         self.scale, self.slope = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
         middles = torch.tensor([(a + b) / 2 for a, b in pairwise(self.levels)])
@@ -111,6 +105,7 @@ class Sigmoid(Quantizer):
         else:
             self.register_buffer("biases", middles)
         self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("ended", torch.tensor(False))
 
     def _default(self) -> tuple[int, ...]:
         if self.role != "weight":
@@ -126,7 +121,8 @@ class Sigmoid(Quantizer):
         top = x.abs().max().double()
         slope = torch.where(top > 0, 5 * self.max_unit / (4 * top.clamp_min(1e-30)), 1.0)
         biases = torch.tensor([(a + b) / 2 for a, b in pairwise(self.levels)], device=x.device).double()
-        if self.rule == "kmeans" and bool(top > 0):
+        binary = self.role == "weight" and self.levels == (-1, 1)  # the paper sets the bias of binary weights to 0
+        if self.rule == "kmeans" and bool(top > 0) and not binary:
             flat = x.reshape(-1)
             found = centers(flat[:: -(-len(flat) // SAMPLE)].double() * slope, len(self.levels))
             biases = (found[1:] + found[:-1]) / 2
@@ -139,21 +135,44 @@ class Sigmoid(Quantizer):
         least = torch.full_like(self.scale, 0.0 if self.role == "weight" or self.training else 1e-8)
         return Within.apply(self.scale, least, torch.full_like(least, torch.inf)).to(x.dtype)[None]
 
-    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
-        scale = (self.scales(x) if scales is None else scales)[0].detach()
+    def _soft(self, x: Tensor, temperature: Tensor | float) -> Tensor:
+        """The sum of sigmoids, in levels."""
         v, biases = self.slope.to(x.dtype) * x, self.biases.to(x.dtype)
         soft = torch.full_like(x, float(self.levels[0]))
-        hard = soft
-        for i, (low, high) in enumerate(pairwise(self.levels)):
-            steepness = self.temperature.to(x.dtype) * (v - biases[i])
+        for bias, (low, high) in zip(biases, pairwise(self.levels), strict=True):
+            steepness = temperature * (v - bias)
             if self.clamp is not None:
                 steepness = steepness.clamp(-self.clamp, self.clamp)
             soft = soft + (high - low) * torch.sigmoid(steepness)
-            hard = hard + torch.where(v.detach() >= biases[i].detach(), float(high - low), 0.0)
-        units = _ValueDomain.apply(soft, scale)
-        if self.training:
-            return units[None]
-        return Replace.apply(units, torch.where(x.isnan(), x, hard).detach())[None]
+        return soft
+
+    @torch.no_grad()
+    def _steps(self, x: Tensor) -> Tensor:
+        """The sum of steps, in levels."""
+        v, biases = self.slope.to(x.dtype) * x, self.biases.to(x.dtype)
+        hard = torch.full_like(x, float(self.levels[0]))
+        for bias, (low, high) in zip(biases, pairwise(self.levels), strict=True):
+            hard = hard + torch.where(v >= bias, float(high - low), 0.0)
+        return torch.where(x.isnan(), x, hard)
+
+    def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
+        scale = (self.scales(x) if scales is None else scales)[0].detach()
+        temperature = self.temperature.to(x.dtype)
+        trained = _ValueDomain.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
+        if not self.training:
+            return Replace.apply(trained, self._steps(x))[None]
+        with torch.no_grad():
+            shown = trained if self.bwd_T is None else self._soft(x, temperature)
+            shown = torch.where(self.ended, self._steps(x), shown)
+        return Replace.apply(trained, shown)[None]
+
+    def unfinished(self) -> float:
+        """How far the soft form is from a step half a unit beside it, as a share of the step."""
+        return 0.0 if bool(self.ended) else float(torch.sigmoid(-self.temperature / 2))
+
+    def harden(self) -> None:
+        """Use steps in training too."""
+        self.ended.fill_(True)
 
     def grid(self, x: Tensor | None = None) -> Grid:
         return Levels(bits=self.bits, scale=number(self.scales(self.scale)[0]), table=self.levels)
