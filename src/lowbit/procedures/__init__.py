@@ -7,13 +7,17 @@ from typing import Any
 
 from lowbit.errors import unknown
 from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
+from lowbit.procedures.binary_relax import BinaryRelax
 from lowbit.procedures.combine import Combination, combine
+from lowbit.procedures.dqa import DQA
 from lowbit.procedures.retrain import Retrain
 
 __all__ = [
+    "DQA",
     "LEARNING_RATE",
     "MODIFIERS",
     "PROCEDURES",
+    "BinaryRelax",
     "Combination",
     "Modifier",
     "Procedure",
@@ -28,6 +32,8 @@ PROCEDURES: dict[str, type[Procedure]] = {
     for kind in (
         Procedure,
         Retrain,
+        BinaryRelax,
+        DQA,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {}

@@ -64,7 +64,8 @@ class EpochProgress(pl.Callback):
         }
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, ProcedureCallback):
-                figures |= {name: f"{value:.3g}" for name, value in callback.run.figures.items()}
+                # figures of single layers, `name/layer`, are for the log: the line has no room for them
+                figures |= {k: f"{v:.3g}" for k, v in callback.run.figures.items() if "/" not in k}
         text = "  ".join(f"{name} {value}" for name, value in figures.items())
         self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, figures=text)
 
