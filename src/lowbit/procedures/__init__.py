@@ -10,6 +10,7 @@ from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
 from lowbit.procedures.binary_relax import BinaryRelax
 from lowbit.procedures.combine import Combination, combine
 from lowbit.procedures.dqa import DQA
+from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Combination",
     "Modifier",
     "Procedure",
+    "QuantizationNetworks",
     "Retrain",
     "Run",
     "combine",
@@ -34,6 +36,7 @@ PROCEDURES: dict[str, type[Procedure]] = {
         Retrain,
         BinaryRelax,
         DQA,
+        QuantizationNetworks,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {}
