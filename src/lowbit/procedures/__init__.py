@@ -8,8 +8,11 @@ from typing import Any
 from lowbit.errors import unknown
 from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
 from lowbit.procedures.binary_relax import BinaryRelax
+from lowbit.procedures.bn_reestimate import Reestimate
+from lowbit.procedures.clr import CyclicalRate
 from lowbit.procedures.combine import Combination, combine
 from lowbit.procedures.dqa import DQA
+from lowbit.procedures.lipschitz import Lipschitz
 from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
 
@@ -20,9 +23,12 @@ __all__ = [
     "PROCEDURES",
     "BinaryRelax",
     "Combination",
+    "CyclicalRate",
+    "Lipschitz",
     "Modifier",
     "Procedure",
     "QuantizationNetworks",
+    "Reestimate",
     "Retrain",
     "Run",
     "combine",
@@ -39,7 +45,14 @@ PROCEDURES: dict[str, type[Procedure]] = {
         QuantizationNetworks,
     )
 }
-MODIFIERS: dict[str, type[Procedure]] = {}
+MODIFIERS: dict[str, type[Procedure]] = {
+    kind.name: kind
+    for kind in (
+        CyclicalRate,
+        Lipschitz,
+        Reestimate,
+    )
+}
 
 
 def procedure(name: str, **settings: Any) -> Procedure:
