@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number, wide
-from lowbit.quantizers.fused import FakeClip
+from lowbit.quantizers.fused import FakeClip, FakeUniform
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import ROUNDINGS, along, checked_rounding, straight
 
@@ -86,7 +87,8 @@ class Affine(Quantizer):
 
     def scales(self, x: Tensor) -> Tensor:
         if self.range is None:
-            top = self.ungroup(self.groups(x.detach()).abs().amax(1))
+            groups = self.groups(x.detach())
+            top = self.ungroup(torch.maximum(-groups.amin(1), groups.amax(1)))
             return (top / (2 ** (self.bits - 1) - 1))[None]
         return self.range.scale(self.bits)[None].to(x.dtype)
 
@@ -102,8 +104,13 @@ class Affine(Quantizer):
         return straight(x, (self._round(x.detach() / scales[0]) + zero).clamp(0, top) - zero, inside)[None]
 
     def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
-        if self.range is None or self.rounding != "half_even":
+        if self.rounding != "half_even":
             return None
+        if self.range is None:
+            step, top = scales[0], 2 ** (self.bits - 1) - 1
+            if self.channel or not 0 < (s := float(step)) < math.inf:  # all zero, or spoiled: the plain form knows
+                return None
+            return FakeUniform.apply(x, s, -top, top)
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
         if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything
             return None

@@ -320,6 +320,11 @@ class Quantizer(nn.Module):
         """x as [groups, elements]: one group for the tensor, or one a channel (of gradients: one a sample)."""
         return x.reshape(x.shape[0], -1) if self.channel else x.reshape(1, -1)
 
+    def mean_size(self, x: Tensor) -> Tensor:
+        """mean|x| of each group, summed in float64: [groups]."""
+        size = self.groups(x.detach()).abs()
+        return size.sum(1, dtype=torch.float64) / size.shape[1]
+
     def ungroup(self, per_group: Tensor) -> Tensor:
         """[groups] -> [channels] or []."""
         return per_group if self.channel else per_group.reshape(())

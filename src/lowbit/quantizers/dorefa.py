@@ -85,7 +85,7 @@ class DoReFa(Quantizer):
         if self.role == "gradient":
             return (largest(self.groups(x.detach())) / (2**self.bits - 1))[None]
         if self.binary:
-            mean = self.groups(x.detach()).double().abs().mean(1)
+            mean = self.mean_size(x)
             return self.ungroup(mean.where(mean.isfinite(), torch.nan)).to(x.dtype)[None]
         step = torch.tensor(1 / (2**self.bits - 1), dtype=x.dtype, device=x.device)
         if self.role != "weight":

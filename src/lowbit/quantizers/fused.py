@@ -99,17 +99,39 @@ class FakeClip(Function):
         return dx, None, None, None, slope, None
 
 
+class FakeUniform(Function):
+    """s * clamp(round(x / s), low, high) with a gradient of 1 everywhere, as weights have."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: float, low: int, high: int) -> Tensor:
+        return uniform(x, s, low, high)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad, None, None, None
+
+
+class FakeRange(Function):
+    """low + s * clamp(round((x - low) / s), 0, top) with a gradient of 1 everywhere, as min-max weights have."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, s: float, top: int) -> Tensor:
+        return (x - low).div_(s).round_().clamp_(0, top).mul_(s).add_(low)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad, None, None, None
+
+
 class FakeSign(Function):
     """+1 where x >= 0, else -1; gradient 1 where |x| <= 1."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        if _native(x):
-            y = torch.empty_like(x)
-            _kernels.sign_forward(x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
-            return y
-        return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x))
+        return signs(x)
 
     @staticmethod
     @once_differentiable
@@ -124,6 +146,15 @@ def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
         _kernels.uniform_forward(x.data_ptr(), y.data_ptr(), x.numel(), s, low, high, torch.get_num_threads())
         return y
     return (x / s).clamp_(low, high).round_().add_(0.0).mul_(s)
+
+
+def signs(x: Tensor) -> Tensor:
+    """+1 where x >= 0, -1 where x < 0, NaN where x is NaN."""
+    if _native(x):
+        y = torch.empty_like(x)
+        _kernels.sign_forward(x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
+        return y
+    return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x))
 
 
 def half_wave(x: Tensor, s: float, high: int) -> Tensor:

@@ -77,7 +77,7 @@ class LSQ(Quantizer):
             raise ValueError("lsq with one bit met negative values; use two bits, or sign")
         if not self.signed:
             x = x.relu()  # what an unsigned grid sees of it, also where a ReLU was folded into it
-        mean = self.ungroup(self.groups(x).double().abs().mean(1))
+        mean = self.ungroup(self.mean_size(x))
         self.average(self.scale, (2 * mean / math.sqrt(high)).clamp_min(1e-8))
 
     def scales(self, x: Tensor) -> Tensor:

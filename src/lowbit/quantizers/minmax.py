@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number, wide
-from lowbit.quantizers.fused import FakeClip
+from lowbit.quantizers.fused import FakeClip, FakeRange
 from lowbit.quantizers.ranges import RunningRange
 from lowbit.quantizers.ste import along, rounded, straight
 
@@ -80,7 +80,10 @@ class MinMax(Quantizer):
 
     def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
         if self.range is None:
-            return None
+            step = scales[0]
+            if self.channel or not 0 < float(step) < math.inf:  # constant, or spoiled: the plain form knows
+                return None
+            return FakeRange.apply(x, float(x.detach().amin()), float(step), 2**self.bits - 1)
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
         if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything
             return None

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from lowbit.quantizers.fused import applies, signs
+
 
 def along(scale: Tensor, x: Tensor) -> Tensor:
     """Reshape a per-channel vector [C] so that it broadcasts over x [C, ...]; scalars stay as they are."""
@@ -124,6 +126,8 @@ def straight(x: Tensor, units: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def sign(x: Tensor) -> Tensor:
     """+1 where x >= 0, -1 where x < 0, NaN where x is NaN."""
+    if applies(x):
+        return signs(x.detach())
     return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x)).to(x.dtype)
 
 

@@ -42,26 +42,22 @@ class TWN(Quantizer):
             raise ValueError(f"twn's threshold is {threshold!r}, allowed are 'exact' or a number from 0 to 10")
         self.threshold = threshold
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Threshold D and scale b of each group, in x's dtype: [] or [channels]."""
-        size = self.groups(x.detach()).double().abs()
+    def _limit(self, x: Tensor) -> Tensor:
+        """Threshold D of each group, in x's dtype: [groups]."""
         if self.threshold == "exact":
-            limit = exact_ternary(size)
-        else:
-            limit = float(self.threshold) * size.mean(1, keepdim=True)
-        # compare in x's dtype, as `units` does, so that b averages exactly the kept weights
-        limit = limit.to(x.dtype)
-        kept = size > limit
-        b = (size * kept).sum(1) / kept.sum(1).clamp_min(1)
-        return self.ungroup(limit[:, 0]), self.ungroup(b).to(x.dtype)
+            return exact_ternary(self.groups(x.detach()).double().abs())[:, 0].to(x.dtype)
+        return (float(self.threshold) * self.mean_size(x)).to(x.dtype)
 
     def scales(self, x: Tensor) -> Tensor:
-        return self._split(x)[1][None]
+        size = self.groups(x.detach()).abs()
+        kept = size > self._limit(x)[:, None]
+        b = (size * kept).sum(1, dtype=torch.float64) / kept.sum(1).clamp_min(1)
+        return self.ungroup(b).to(x.dtype)[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
-        limit = along(self._split(x)[0], x)
-        units = torch.where(x > limit, 1.0, torch.where(x < -limit, -1.0, x * 0.0)).to(x.dtype)
-        return straight(x, units + 0.0)[None]
+        limit, v = along(self.ungroup(self._limit(x)), x), x.detach()
+        units = (v > limit).to(x.dtype).sub_((v < -limit).to(x.dtype))
+        return straight(x, units.add_(v - v))[None]  # NaN stays NaN
 
     def grid(self, x: Tensor | None = None) -> Grid:
         if x is None:

@@ -83,7 +83,7 @@ class XNOR(Quantizer):
     def scales(self, x: Tensor) -> Tensor:
         if self.role != "weight":
             return torch.ones(1, dtype=x.dtype, device=x.device)
-        mean = self.groups(x.detach()).double().abs().mean(1)
+        mean = self.mean_size(x)
         return self.ungroup(mean.where(mean.isfinite(), torch.nan)).to(x.dtype)[None]
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
