@@ -75,8 +75,7 @@ class CyclicalRate(Modifier):
 
     def after_step(self, run: Run) -> None:
         """Set the rate of the next step."""
-        if run.step < run.steps_total:
-            self._set(run)
+        self._set(run)
 
     def epoch_end(self, run: Run) -> None:
         """Log the factor of the next step."""
@@ -92,7 +91,7 @@ class CyclicalRate(Modifier):
         self._set(self._run)
 
     def _set(self, run: Run) -> None:
-        factor = self.factor(run.step, run.steps_total)
+        factor = self.factor(min(run.step, run.steps_total - 1), run.steps_total)
         self._rates = [base * factor for base in self._bases]
         for group, rate in zip(run.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate
