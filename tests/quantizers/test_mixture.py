@@ -145,3 +145,22 @@ def test_bits_are_those_of_the_part_that_is_left() -> None:
     loaded = mixture(2)
     loaded.load_state_dict(q.state_dict())
     assert loaded.bits == 8
+
+
+def test_claim_three_widths_err_less_than_one_width_and_the_float() -> None:
+    """DQA Fig. 2, on N(0, 1): at every temperature the error is at most that of Binary-Relax's two parts."""
+    x = torch.randn(20000, generator=torch.Generator().manual_seed(0))
+
+    def error(parts: list[str], alpha: list[float], temperature: float) -> float:
+        q = quantizer({"method": "mixture", "bits": 2, "parts": parts, "learned": True}).train()
+        q.calibrate(x)
+        with torch.no_grad():
+            q.alpha.copy_(torch.tensor(alpha))
+            q.temperature.fill_(temperature)
+            return (q(x) - x).abs().mean().item()
+
+    for temperature in (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 100):
+        three = error(["minmax:2", "minmax:4", "minmax:8"], [4 / 7, 2 / 7, 1 / 7], temperature)
+        two = error(["minmax:2", "float"], [3 / 4, 1 / 4], temperature)
+        # the coldest are 2 bits alone, up to the rounding of float32 sums
+        assert three < two * (1 + 1e-6) if temperature < 0.1 else three < 0.99 * two

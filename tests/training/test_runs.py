@@ -79,6 +79,18 @@ def test_pretraining_is_a_run_of_its_own_and_the_start(tmp_path):
     assert again.result["accuracy"] == done.result["accuracy"]
 
 
+def test_a_low_bit_run_is_trained_on(tmp_path):
+    """As the cyclical rate of Boo et al. fine-tunes a retrained network: quantizers go on as they were trained."""
+    first = train(parse_recipe(LOWBIT), tmp_path / "first", progress=False, accelerator="cpu")
+    more = LOWBIT + f"procedure: retrain\nstart: {json.dumps(str(first.folder))}\n"
+    again = train(parse_recipe(more, changes=["epochs=0"]), tmp_path / "again", progress=False, accelerator="cpu")
+    assert same(states(first.folder), states(again.folder))
+    assert again.result["start_accuracy"] == again.result["accuracy"] == first.result["accuracy"]
+    assert "float_accuracy" not in again.result
+    with pytest.raises(InvalidInput, match=r"is a low-bit run with other methods \(it differs in weight\); start from"):
+        train(parse_recipe(more, changes=["weight=lsq:3"]), tmp_path / "other", progress=False, accelerator="cpu")
+
+
 def test_validation_holds_out_training_images(tmp_path):
     recipe = parse_recipe(LOWBIT, changes=["data.validation=100", "data.train=null", "epochs=0"])
     done = train(recipe, tmp_path / "run", progress=False, accelerator="cpu")

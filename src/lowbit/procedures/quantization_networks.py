@@ -86,6 +86,9 @@ class QuantizationNetworks(Procedure):
         found = places(run.model, Sigmoid).values()
         if not found:
             raise InvalidInput("quantization-networks: no layer uses sigmoid; prepare it with weight='sigmoid:2'")
+        if run.step == 0:
+            for quantizer in found:
+                quantizer.ended.fill_(False)  # those of an earlier training were hardened at its end
         self._weights = [q for q in found if q.role == "weight"]
         self._others = [q for q in found if q.role != "weight"]
         self._held: list[Tensor] = [p for q in self._weights for p in q.parameters()]

@@ -109,7 +109,8 @@ class Recipe(Part):
     calibration: Positive = 512
     """Training inputs that the quantizers are calibrated on."""
     start: str | None = None
-    """Folder of a float run whose weights are the start; exclusive with `pretrain`."""
+    """Folder of a float run whose weights are the start, or of a low-bit run with the same methods, which is trained
+    on; exclusive with `pretrain`."""
     pretrain: PretrainPart | None = None
     procedure: Named = Named(name="plain")
     modifiers: list[Named] = []

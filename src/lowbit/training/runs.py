@@ -85,9 +85,9 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
         model.load_state_dict(started.model.state_dict())
         before = {"float_accuracy": started.result["accuracy"]}
     elif recipe.start:
-        load_weights(model, Path(recipe.start))
-        before = {"float_accuracy": read_result(Path(recipe.start))["accuracy"]}
-    calibrated(recipe, quantized(recipe, model, data), data)
+        before = _start(recipe, model, data)
+    if "start_accuracy" not in before:
+        calibrated(recipe, quantized(recipe, model, data), data)
     rows: list[Row] = []
     if recipe.epochs:
         batches = Batches(
@@ -111,6 +111,29 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
         )
     model.eval()
     return finish(folder, recipe, model, data, rows, before, write=rank == 0)
+
+
+def _start(recipe: Recipe, model: nn.Module, data: DataSet) -> dict[str, Any]:
+    """Take the weights of the run `start`, in place, and of a low-bit run the quantizers as they were trained too.
+
+    Returns:
+        For the result: `float_accuracy`, and where the start was low-bit `start_accuracy`.
+    """
+    place = Path(recipe.start or "")
+    result, there = read_result(place), read_recipe(place / RECIPE)
+    if not there.low_bit:
+        load_weights(model, place)
+        return {"float_accuracy": result["accuracy"]}
+    methods = ("weight", "activation", "output", "gradient", "add", "first", "last", "rules")
+    differ = [key for key in methods if getattr(there, key) != getattr(recipe, key)]
+    if differ:
+        raise InvalidInput(
+            f"{place}: is a low-bit run with other methods (it differs in {', '.join(differ)}); start from a float "
+            "run, or use the same methods"
+        )
+    load_weights(quantized(recipe, model, data), place)
+    kept = {"float_accuracy": result["float_accuracy"]} if "float_accuracy" in result else {}
+    return {**kept, "start_accuracy": result["accuracy"]}
 
 
 def finish(
