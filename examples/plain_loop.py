@@ -1,4 +1,4 @@
-"""Low-bit training in a loop of one's own: fifteen lines between a float network and a packed file.
+"""Low-bit training in a loop of one's own: sixteen lines between a float network and a packed file.
 
 Run: python examples/plain_loop.py [FILE.lowbit] [EPOCHS]
 """
@@ -27,6 +27,7 @@ def main(path: str = "net.lowbit", epochs: int = 10) -> float:
     run = Run(model=model, optimizer=optimizer, steps_total=epochs * len(batches))
     procedure.start(run)
     for run.epoch in range(epochs):
+        procedure.epoch_start(run)
         for x, y in batches.epoch(run.epoch):
             optimizer.zero_grad()
             procedure.loss(run, (x, y), model(x)).backward()

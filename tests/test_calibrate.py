@@ -93,3 +93,12 @@ def test_bad_batches(given, message):
         lowbit.calibrate(model, given)
     lowbit.calibrate(model, batches())  # and nothing is broken afterwards
     assert lowbit.convert(model, batches()[0]).exact
+
+
+def test_only_the_named_quantizers_are_measured():
+    model = lowbit.calibrate(lowbit.prepare(net()), batches())
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    lowbit.calibrate(model, [3 * x for x in batches()], only={model[4].input_quantizer})
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, kept[k])]
+    assert {name.split(".")[1] for name in changed} == {"input_quantizer"}
+    assert {name.split(".")[0] for name in changed} == {"4"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ def quantizer_paths(model: nn.Module) -> dict[Quantizer, str]:
 
 
 @torch.no_grad()
-def calibrate(model: nn.Module, batches: Iterable[Any], *, weights: bool = True) -> nn.Module:
+def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quantizer] | None = None) -> nn.Module:
     """Measure weights and activations and set the scales.
 
     Weights first, then all batches run through the model with quantized weights and float activations; estimates are
@@ -36,7 +36,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, weights: bool = True)
     Args:
         model: a prepared model.
         batches: yields inputs, or tuples whose first item is the input; on the model's device.
-        weights: False leaves the scales of weights as they are and measures the rest.
+        only: the quantizers to measure, None for all; activations that are not measured are quantized as they are.
 
     Returns:
         The model itself.
@@ -53,10 +53,10 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, weights: bool = True)
     """
     paths = quantizer_paths(model)
     for q, name in paths.items():
-        if q.role == "weight" and weights:
+        if q.role == "weight" and (only is None or q in only):
             owner = model.get_submodule(name)
             _measure(q, owner.weight, name, "weight")  # type: ignore[arg-type]
-    measured = [q for q in paths if q.role != "weight"]
+    measured = [q for q in paths if q.role != "weight" and (only is None or q in only)]
     modes = {m: m.training for m in model.modules()}
     fresh = [m for m in model.modules() if _untrained(m)]
     kept = {m: {k: v.clone() for k, v in m.named_buffers(recurse=False)} for m in fresh}

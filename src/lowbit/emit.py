@@ -88,7 +88,7 @@ class Emitter:
 
     def check(self, quantizer: Quantizer) -> None:
         """Refuse widths that programs do not hold, and mixtures that have not ended."""
-        soft = quantizer.unfinished()
+        soft = 1.0 if quantizer.relaxed else quantizer.unfinished()
         if soft > SOFT:
             raise Unsupported(
                 f"{quantizer.card.name} still mixes: {soft:.1%} of its training value is not on its grid in eval; "

@@ -76,7 +76,9 @@ def _method(q: Quantizer | None) -> str:
 def _state(*quantizers: Quantizer | None) -> str:
     waiting = any(q is not None and not q.calibrated for q in quantizers)
     off = any(q is not None and not q.enabled for q in quantizers)
-    return "; ".join(w for w, on in (("not calibrated", waiting), ("quantizer switched off", off)) if on)
+    soft = any(q is not None and q.relaxed for q in quantizers)
+    notes = (("not calibrated", waiting), ("quantizer switched off", off), ("float while it trains", soft))
+    return "; ".join(words for words, on in notes if on)
 
 
 def _layer(name: str, layer: WeightLayer) -> dict[str, Any]:

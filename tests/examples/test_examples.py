@@ -21,7 +21,7 @@ def test_plain_loop_trains_and_converts(tmp_path):
     assert load(tmp_path / "net.lowbit").exact
 
 
-def test_plain_loop_is_fifteen_lines():
+def test_plain_loop_is_sixteen_lines():
     text = (EXAMPLES / "plain_loop.py").read_text()
     loop = text.split("# -- the loop")[1].split("# ---")[0].splitlines()[1:]
-    assert len([line for line in loop if line.strip()]) == 15
+    assert len([line for line in loop if line.strip()]) == 16

@@ -3,7 +3,9 @@
 A procedure is a plain object with hooks. `lowbit train` calls them from Lightning, a hand-written loop calls
 them itself (`examples/plain_loop.py`):
 
+    before_prepare(model)           once, with the float network before quantizers are put into it
     start(run)                      once, before the first step, also of a resumed training
+    epoch_start(run)                each epoch, before its first step
     loss(run, batch, output)        each step: what is minimised
     after_backward(run)             each step: gradients are there, the optimizer has not moved
     after_step(run)                 each step: the optimizer has moved, run.step counts the step
@@ -80,6 +82,8 @@ class Procedure:
         excludes: names of procedures that cannot be combined with this one, and why.
         leaves_unused: whether parameters take no part in some forward passes; DistributedDataParallel then needs
             ``find_unused_parameters=True``.
+        trains: whether it takes steps; recipes of one that does not have ``epochs: 0``.
+        works_untrained: whether `start` alone does something that ``epochs: 0`` wants.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -97,9 +101,17 @@ class Procedure:
     owns: frozenset[str] = frozenset()
     excludes: Mapping[str, str] = {}
     leaves_unused: bool = False
+    trains: bool = True
+    works_untrained: bool = False
+
+    def before_prepare(self, model: nn.Module) -> None:
+        """Look at the float network that the training starts from; copy what must outlast `lowbit.prepare`."""
 
     def start(self, run: Run) -> None:
-        """Look at the model once, before the first step."""
+        """Look at the model once, before the first step; a resumed training has run.step > 0 and keeps its weights."""
+
+    def epoch_start(self, run: Run) -> None:
+        """Act once an epoch, before its first step."""
 
     def loss(self, run: Run, batch: Batch, output: Tensor) -> Tensor:
         """What the step minimises: a scalar.

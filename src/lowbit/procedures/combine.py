@@ -29,7 +29,14 @@ class Combination(Procedure):
         self.parts = tuple(parts)
         self.needs_float_start = any(part.needs_float_start for part in parts)
         self.leaves_unused = any(part.leaves_unused for part in parts)
+        self.trains = all(part.trains for part in parts)
+        self.works_untrained = any(part.works_untrained for part in parts)
         self.owns = frozenset().union(*(part.owns for part in parts))
+
+    def before_prepare(self, model: nn.Module) -> None:
+        """Each part looks at the float network."""
+        for part in self.parts:
+            part.before_prepare(model)
 
     def start(self, run: Run) -> None:
         """Each part starts."""
@@ -43,6 +50,11 @@ class Combination(Procedure):
         for modifier in modifiers:
             total = total + modifier.loss(run, batch, output)
         return total
+
+    def epoch_start(self, run: Run) -> None:
+        """Each part begins the epoch."""
+        for part in self.parts:
+            part.epoch_start(run)
 
     def after_backward(self, run: Run) -> None:
         """Each part changes gradients."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lowbit.calibrate import calibrate
+from lowbit.calibrate import calibrate, quantizer_paths
 from lowbit.errors import InvalidInput
 from lowbit.layers import WeightLayer
 from lowbit.procedures.base import Procedure, Run
@@ -137,7 +137,8 @@ class QuantizationNetworks(Procedure):
         while self.phase < BOTH and (run.step + 0.5) / run.steps_total >= self._ends[self.phase]:
             self.phase += 1
         if before == WEIGHTS and self.phase != WEIGHTS and run.batches is not None:
-            calibrate(run.model, first(run, SAMPLES), weights=False)
+            others = {q for q in quantizer_paths(run.model) if q.role != "weight"}
+            calibrate(run.model, first(run, SAMPLES), only=others)
         self._apply()
 
     def state_dict(self) -> dict[str, Any]:

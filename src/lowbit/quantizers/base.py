@@ -152,6 +152,8 @@ class Quantizer(nn.Module):
         self._look_at_sign = self.signed is None
         self.calibrated = role == "gradient"
         self.enabled = True
+        self.relaxed = False  # whether training, but not eval, uses x itself
+        self.spec: Any = None  # the `Spec` it was built from, if any
         self.where = ""  # path of the (first) layer that owns it, for messages
         self._batches = 0
         self.register_load_state_dict_pre_hook(_fit_shapes)
@@ -246,8 +248,8 @@ class Quantizer(nn.Module):
 
     @final  # type: ignore[misc]  # nn.Module declares forward as an attribute
     def forward(self, x: Tensor) -> Tensor:
-        """x on the grid, in x's shape and dtype; x itself while the quantizer is switched off."""
-        if not self.enabled:
+        """x on the grid, in x's shape and dtype; x itself while switched off, or relaxed in training."""
+        if not self.enabled or (self.relaxed and self.training):
             return x
         self.require()
         dtype, x = x.dtype, wide(x)

@@ -102,7 +102,9 @@ class Spec:
     def build(self, role: str, signed: bool | None = None) -> Quantizer:
         """A new quantizer; channels apply to weights only."""
         channel = self.channel and role == "weight"
-        return METHODS[self.method](self.bits, role=role, channel=channel, signed=signed, **self.options)
+        made = METHODS[self.method](self.bits, role=role, channel=channel, signed=signed, **self.options)
+        made.spec = self
+        return made
 
 
 def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:

@@ -57,6 +57,7 @@ class ProcedureCallback(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the epoch."""
         self.run.epoch = trainer.current_epoch
+        self.procedure.epoch_start(self.run)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gradients are there."""

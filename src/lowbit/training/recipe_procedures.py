@@ -54,6 +54,10 @@ def check_procedure(recipe: Recipe, origin: Origin) -> None:
                 f"{origin.where(place)}: {one.name} needs the method {one.needs_method} for weights or activations; "
                 f"the recipe has {', '.join(sorted(used)) or 'none'}"
             )
+        if recipe.epochs and not one.trains:
+            raise InvalidInput(
+                f"{origin.where(('epochs',))}: {one.name} trains nothing, but epochs is {recipe.epochs}; use epochs: 0"
+            )
         if LEARNING_RATE in one.owns and (recipe.schedule.name != "constant" or recipe.schedule.warmup):
             raise InvalidInput(
                 f"{origin.where(('schedule',))}: {one.name} sets the learning rate itself; "

@@ -23,10 +23,12 @@ from torch import nn
 from lowbit.atomic import interrupts_wait, make_folder, replacing, write_text
 from lowbit.data import Batches, DataSet
 from lowbit.errors import InvalidInput
+from lowbit.procedures.base import Run
 from lowbit.provenance import provenance
 from lowbit.training.evaluate import evaluate
 from lowbit.training.log import Row, read_log, write_log
 from lowbit.training.network import calibrated, float_network, load_data, quantized
+from lowbit.training.optimizers import make_optimizer
 from lowbit.training.recipe_procedures import made
 from lowbit.training.recipes import Named, Recipe, read_recipe
 
@@ -86,14 +88,19 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
         before = {"float_accuracy": started.result["accuracy"]}
     elif recipe.start:
         before = _start(recipe, model, data)
+    procedure = made(recipe)
+    procedure.before_prepare(model)
     if "start_accuracy" not in before:
         calibrated(recipe, quantized(recipe, model, data), data)
     rows: list[Row] = []
+    batches = Batches(
+        data.train_x, data.train_y, size=recipe.batch // processes, seed=recipe.seed,
+        augment=recipe.augmentation if recipe.epochs else (), rank=rank, world_size=processes,
+    )  # fmt: skip
+    if recipe.epochs == 0 and procedure.works_untrained:
+        optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
+        procedure.start(Run(model=model, optimizer=optimizer, batches=batches))
     if recipe.epochs:
-        batches = Batches(
-            data.train_x, data.train_y, size=recipe.batch // processes, seed=recipe.seed,
-            augment=recipe.augmentation, rank=rank, world_size=processes,
-        )  # fmt: skip
         rows = fit(
             model,
             batches,
@@ -103,7 +110,7 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
                 schedule=recipe.schedule,
                 evaluate_every=recipe.evaluate_every,
             ),
-            procedure=made(recipe),
+            procedure=procedure,
             evaluate=lambda: evaluate(model, data.test_x, data.test_y),
             folder=folder,
             title=folder.name if progress else None,
