@@ -64,6 +64,7 @@ def train(
     run.model.train()
     for epoch in range(run.epoch, epochs if stop is None else stop):
         run.epoch = epoch
+        run.batches.set_epoch(epoch)  # as Lightning's do
         procedure.epoch_start(run)
         for x, y in run.batches.epoch(run.epoch):
             run.optimizer.zero_grad()

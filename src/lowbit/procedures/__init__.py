@@ -11,10 +11,13 @@ from lowbit.procedures.binary_relax import BinaryRelax
 from lowbit.procedures.bn_reestimate import Reestimate
 from lowbit.procedures.clr import CyclicalRate
 from lowbit.procedures.combine import Combination, combine
+from lowbit.procedures.distill import Distill
 from lowbit.procedures.dqa import DQA
 from lowbit.procedures.lipschitz import Lipschitz
+from lowbit.procedures.progressive import Progressive
 from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
+from lowbit.procedures.two_stage import TwoStage
 
 __all__ = [
     "DQA",
@@ -24,13 +27,16 @@ __all__ = [
     "BinaryRelax",
     "Combination",
     "CyclicalRate",
+    "Distill",
     "Lipschitz",
     "Modifier",
     "Procedure",
+    "Progressive",
     "QuantizationNetworks",
     "Reestimate",
     "Retrain",
     "Run",
+    "TwoStage",
     "combine",
     "procedure",
 ]
@@ -43,6 +49,9 @@ PROCEDURES: dict[str, type[Procedure]] = {
         BinaryRelax,
         DQA,
         QuantizationNetworks,
+        Distill,
+        Progressive,
+        TwoStage,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {
