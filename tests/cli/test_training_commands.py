@@ -111,7 +111,9 @@ def test_quantize_evaluates_without_training(capsys, float_run, tmp_path):
     code, text, _ = run(capsys, *words, "--json")
     result = json.loads(text)
     assert code == 0
-    assert abs(result["accuracy"] - result["float_accuracy"]) < 2
+    # BatchNorm is measured anew, which helps a network that was hardly trained
+    assert result["accuracy"] > result["float_accuracy"] - 2
+    assert result["procedure"] == {"name": "ptq", "images": 256}
     code, text, _ = run(capsys, *words, "--out", tmp_path / "ptq")
     assert code == 0
     assert "QuantConv2d" in text

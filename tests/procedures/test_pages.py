@@ -19,7 +19,7 @@ def page(name):
     return (FOLDER / f"{name}.md").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", sorted([*CASES, "ptq"]))
 def test_the_table_lists_the_settings_and_their_defaults(name):
     rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", page(name), flags=re.M)
     kind = PROCEDURES[name]
@@ -29,7 +29,7 @@ def test_the_table_lists_the_settings_and_their_defaults(name):
         assert eval(default) == parameter.default, setting
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", sorted([*CASES, "ptq"]))
 def test_the_recipe_runs_and_its_network_converts(name, tmp_path):
     (text,) = re.findall(r"^```yaml\n(.*?)^```", page(name), flags=re.M | re.S)
     recipe = parse_recipe(text)

@@ -15,6 +15,7 @@ from lowbit.procedures.distill import Distill
 from lowbit.procedures.dqa import DQA
 from lowbit.procedures.lipschitz import Lipschitz
 from lowbit.procedures.progressive import Progressive
+from lowbit.procedures.ptq import PTQ
 from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
 from lowbit.procedures.two_stage import TwoStage
@@ -24,6 +25,7 @@ __all__ = [
     "LEARNING_RATE",
     "MODIFIERS",
     "PROCEDURES",
+    "PTQ",
     "BinaryRelax",
     "Combination",
     "CyclicalRate",
@@ -46,6 +48,7 @@ PROCEDURES: dict[str, type[Procedure]] = {
     for kind in (
         Procedure,
         Retrain,
+        PTQ,
         BinaryRelax,
         DQA,
         QuantizationNetworks,

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from lowbit.grid import Grid, Uniform
 from lowbit.quantizers.base import Card, Quantizer, number
 from lowbit.quantizers.fused import FakeLSQ
+from lowbit.quantizers.search import best, divided
 from lowbit.quantizers.ste import Positive, ScaleGradient, along, reduce_to, rounded
 
 
@@ -41,7 +42,8 @@ class LSQ(Quantizer):
     Gradient: dx = g where -N < x/s < P, else 0; ds = k * sum g * (round(x/s) - x/s inside | -N below | P above),
         k = 1 / sqrt(count * P), count = elements a scale covers (activations: features of one sample).
     Grid: Uniform, zero is a level. Learned state: s, one for the tensor or one a channel.
-    Initialisation: s = 2 mean|x| / sqrt(P); activations: mean of this over the calibration batches.
+    Initialisation: option `init`: "mean" s = 2 mean|x| / sqrt(P); "mse" the s of least squared error among 100 evenly
+        spaced up to max|x| / P, for networks that are not trained on. Activations: mean over the calibration batches.
     Cost: one division, clip and round a value; backward keeps x / s and a mask.
     Fails: with one signed bit (P = 0; refused), and when weight decay is put on s.
     Source: Esser et al. 2020, Eq. 1-3; step gradient and k as there.
@@ -59,8 +61,11 @@ class LSQ(Quantizer):
         paper="Esser 2020", equation="1-3",
     )  # fmt: skip
 
-    def __init__(self, bits: int, **common: Any) -> None:
+    def __init__(self, bits: int, *, init: str = "mean", **common: Any) -> None:
         super().__init__(bits, **common)
+        if init not in ("mean", "mse"):
+            raise ValueError(f"lsq's init is {init!r}, allowed are mean, mse")
+        self.init = init
         if bits == 1 and self.signed:
             raise ValueError("lsq takes 2 or more bits where values are signed, got 1; for one bit use bwn or sign")
         self.scale = nn.Parameter(torch.tensor(1.0))
@@ -77,8 +82,17 @@ class LSQ(Quantizer):
             raise ValueError("lsq with one bit met negative values; use two bits, or sign")
         if not self.signed:
             x = x.relu()  # what an unsigned grid sees of it, also where a ReLU was folded into it
+        if self.init == "mse":
+            self.average(self.scale, self.ungroup(self._nearest(self.groups(x).double())).clamp_min(1e-8))
+            return
         mean = self.ungroup(self.mean_size(x))
         self.average(self.scale, (2 * mean / math.sqrt(high)).clamp_min(1e-8))
+
+    def _nearest(self, x: Tensor) -> Tensor:
+        """The scale of least squared error for each group: [groups, elements] -> [groups]."""
+        low, high = self.limits()
+        top = (x.abs() if self.signed else x).amax(1) / high
+        return best(x, (top * (i / 100) for i in range(1, 101)), lambda v, s: rounded(divided(v, s)).clamp(low, high))
 
     def scales(self, x: Tensor) -> Tensor:
         per_sample = x.shape[0] if self.role != "weight" and x.ndim > 1 else 1

@@ -1,4 +1,4 @@
-"""Post-training quantization: prepare, calibrate, evaluate; no gradient."""
+"""Post-training quantization of a run: prepare, the procedure ptq, evaluate; no gradient."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Any
 
 import lowbit
 from lowbit.atomic import make_folder, write_text
+from lowbit.data import Batches
 from lowbit.errors import InvalidInput
+from lowbit.procedures.base import Run
 from lowbit.table import Table
-from lowbit.training.network import calibrated, quantized
-from lowbit.training.recipes import Named, Recipe
+from lowbit.training.network import CALIBRATION_BATCH, calibrated, quantized
+from lowbit.training.optimizers import make_optimizer
+from lowbit.training.recipe_procedures import made
+from lowbit.training.recipes import Recipe
 from lowbit.training.runs import RECIPE, finish, load_run
+
+IMAGES = 512
+"""Training inputs to calibrate on, where there are as many."""
 
 
 def quantize_run(run: str | Path, methods: dict[str, Any], out: str | Path | None) -> tuple[dict[str, Any], Table]:
@@ -35,7 +42,8 @@ def quantize_run(run: str | Path, methods: dict[str, Any], out: str | Path | Non
         raise InvalidInput(f"{run}: is quantized already; give the folder of a float run")
     settings = {**trained.recipe.model_dump(), **methods}
     settings |= {"title": f"{trained.recipe.title} (post-training)".strip(), "start": str(run), "epochs": 0}
-    settings |= {"procedure": Named(name="plain").model_dump(), "modifiers": [], "pretrain": None, "expect": None}
+    images = min(IMAGES, len(trained.data.train_x))
+    settings |= {"procedure": {"name": "ptq", "images": images}, "modifiers": [], "pretrain": None, "expect": None}
     recipe = Recipe.model_validate(settings)
     folder = None
     if out is not None:
@@ -43,6 +51,10 @@ def quantize_run(run: str | Path, methods: dict[str, Any], out: str | Path | Non
         if any(folder.iterdir()):
             raise InvalidInput(f"{out}: is not empty; choose another --out")
     model = calibrated(recipe, quantized(recipe, trained.model, trained.data), trained.data)
+    batches = Batches(trained.data.train_x, trained.data.train_y, size=CALIBRATION_BATCH, seed=recipe.seed)
+    procedure = made(recipe)
+    optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
+    procedure.start(Run(model=model, optimizer=optimizer, batches=batches))
     if folder is not None:
         write_text(folder / RECIPE, recipe.to_yaml())
     done = finish(
