@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "show what is in a .lowbit file",
     "bench": "time a .lowbit file, or single layers, beside other runtimes",
     "report": "put runs on one HTML page",
+    "reproduce": "run a paper's table and compare",
     "doctor": "check this installation",
 }
 BASE = ("run", "inspect", "doctor")

@@ -46,6 +46,11 @@ def _say(found: dict[str, Any], as_json: bool, text: str) -> None:
     print(json.dumps(found, indent=2) if as_json else text)
 
 
+def _check_accelerator(name: str) -> None:
+    if name not in ("auto", "cpu", "gpu"):
+        raise InvalidInput(f"--accelerator is {name!r}; use auto, cpu or gpu")
+
+
 def _use_threads(threads: int | None) -> None:
     import torch
 
@@ -98,8 +103,7 @@ def train(
     from lowbit.training.runs import RESULT
     from lowbit.training.runs import train as train_run
 
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise InvalidInput(f"--accelerator is {accelerator!r}; use auto, cpu or gpu")
+    _check_accelerator(accelerator)
     plan = read_recipe(recipe, changes or [])
     _use_threads(threads)
     finished = (out / RESULT).exists()
@@ -216,3 +220,35 @@ def report(
     _use_threads(threads)
     content = write_report(runs, output)
     _say(content, json_, f"{output}: {len(content['contenders'])} run(s), {len(content['layers'])} layers")
+
+
+@app.command(epilog="Example: lowbit reproduce dqa-table1 --budget small --jobs 2")
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="A table, or a path (.yaml); none lists all.")] = None,
+    budget: Annotated[str, typer.Option(help="small: minutes a run on one core; full: hours, for a GPU.")] = "small",
+    seeds: Annotated[str | None, typer.Option(help="For example 0,1,2; default: the table's.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Keys of the rows to run, with commas; default: all.")] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and of NAME.json.")] = Path("runs/reproduce"),
+    show: Annotated[bool, typer.Option("--show", help="Train nothing, print what has finished.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Threads of each training.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json_: Json = False,
+) -> None:
+    """Run a paper's table or figure, and print ours beside the paper's with a verdict on every claim.
+
+    Finished runs are kept: the same command goes on where an interrupted one stopped. A claim is held or contradicted
+    where the difference is beyond one standard deviation over the seeds, else undecided.
+    """
+    from lowbit.cli.reproduction import list_tables, reproduce_table
+
+    if name is None:
+        list_tables(json_)
+        return
+    _check_accelerator(accelerator)
+    _use_threads(threads)
+    reproduce_table(
+        name, budget=budget, seeds=seeds, rows=rows, processes=jobs, out=out, show=show, as_json=json_,
+        progress=not (quiet or json_), accelerator=accelerator,
+    )  # fmt: skip

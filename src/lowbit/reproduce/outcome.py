@@ -1,0 +1,129 @@
+"""What came out of a table: ours beside the paper's, every claim with its verdict, and where it all comes from."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lowbit.atomic import make_folder, write_text
+from lowbit.errors import UnknownName
+from lowbit.provenance import provenance
+from lowbit.reproduce.claims import UNDECIDED, Verdict, judge
+from lowbit.reproduce.plan import Plan
+from lowbit.reproduce.table import Row
+from lowbit.table import Table as Lines
+
+
+def outcome(plan: Plan, impossible: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The record of a plan, from the runs that have finished.
+
+    Args:
+        plan: the table, seeds and folder.
+        impossible: why rows could not be trained, by key.
+
+    Raises:
+        InvalidInput: a run is damaged.
+    """
+    reasons = impossible or {}
+    claims = []
+    here = {row.key for row in plan.rows}
+    for claim in plan.table.claims:
+        if {term.key for term in claim.comparison.factors} <= here:
+            try:
+                found = judge(claim.comparison, plan.results)
+            except UnknownName as error:
+                found = Verdict(UNDECIDED, reason=str(error))
+            claims.append({"text": claim.text, "says": claim.says, "verdict": found.verdict, "value": found.value,
+                           "deviation": found.deviation, "reason": found.reason})  # fmt: skip
+    return {
+        "name": plan.name,
+        "title": plan.table.title,
+        "source": plan.table.source,
+        "note": plan.table.note,
+        "budget": plan.budget,
+        "seeds": list(plan.seeds),
+        "rows": [_row(plan, row, reasons.get(row.key, "")) for row in plan.rows],
+        "claims": claims,
+        **provenance(),
+    }
+
+
+def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
+    runs: list[dict[str, Any]] = []
+    for seed in plan.seeds:
+        done = plan.done(row, seed)
+        if done is not None:
+            kept = ("accuracy", "loss", "images", "evaluated_on", "seconds", "threads", "command", "commit", "machine")
+            result = {key: done.result.get(key) for key in kept}
+            curve = [log.get("test_accuracy") for log in done.rows]
+            folder = plan.folder(plan.recipe(row, seed)).name
+            runs.append({"seed": seed, **result, "run": folder, "test_accuracy": curve})
+    accuracies = [run["accuracy"] for run in runs]
+    missing = [seed for seed in plan.seeds if seed not in {run["seed"] for run in runs}]
+    return {
+        "key": row.key,
+        "label": row.label,
+        "paper": row.paper,
+        "mean": statistics.fmean(accuracies) if accuracies else None,
+        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "missing_seeds": missing,
+        "reason": reason,
+        "resume": plan.command(row, missing) if missing else None,
+        "runs": runs,
+    }
+
+
+def place(plan: Plan) -> Path:
+    """The file of `write_outcome`: OUT/NAME.json, and OUT/NAME-full.json for the full budget."""
+    stem = Path(plan.name).stem
+    return plan.out / f"{stem}{'' if plan.budget == 'small' else '-' + plan.budget}.json"
+
+
+def write_outcome(plan: Plan, record: Mapping[str, Any]) -> Path:
+    """Write the record as JSON and return its place.
+
+    Raises:
+        InvalidInput: the folder cannot be written.
+    """
+    make_folder(plan.out)
+    path = place(plan)
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def text(record: Mapping[str, Any]) -> str:
+    """The record for people."""
+    seeds = [f"seed {seed}" for seed in record["seeds"]]
+    lines = []
+    for row in record["rows"]:
+        by_seed = {f"seed {run['seed']}": f"{run['accuracy']:.2f}" for run in row["runs"]}
+        ours = "not run" if row["mean"] is None else f"{row['mean']:.2f}"
+        if row["std"] is not None:
+            ours += f" +- {row['std']:.2f}"
+        paper = None if row["paper"] is None else f"{row['paper']:g}"
+        lines.append({"row": row["key"], "network": row["label"], "paper": paper, "ours": ours, **by_seed})
+    parts = [
+        f"{record['title']} ({record['source']}), budget {record['budget']}; last-epoch accuracy in percent",
+        str(Lines(("row", "network", "paper", "ours", *seeds), lines)),
+    ]
+    if record["claims"]:
+        parts.append("\n".join(map(_claim_line, record["claims"])))
+    if record["note"]:
+        parts.append(record["note"].strip())
+    unrun = [row for row in record["rows"] if row["resume"]]
+    if unrun:
+        about = ["not run:"]
+        for row in unrun:
+            what = row["reason"] or f"seed {', '.join(map(str, row['missing_seeds']))}"
+            about.append(f"  {row['key']}: {what}\n    {row['resume']}")
+        parts.append("\n".join(about))
+    return "\n\n".join(parts)
+
+
+def _claim_line(claim: Mapping[str, Any]) -> str:
+    value, deviation = claim["value"], claim["deviation"]
+    measured = claim["reason"] if value is None else f"{value:+.2f} +- {deviation:.2f}"
+    return f"{claim['verdict']:<12}  {claim['text']}  ({measured})"

@@ -1,0 +1,180 @@
+"""Trains what a plan lacks, one run after another or several at once; whatever has finished is kept.
+
+Several at once are processes of their own, each with as many threads as torch has in this one. Ctrl-C ends all of them
+at their last finished epoch, from which the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import active_children, get_context
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lowbit.errors import DataSetMissing, InvalidInput, LowbitError
+from lowbit.reproduce.plan import Plan
+from lowbit.reproduce.table import Row
+from lowbit.training.recipes import Recipe, parse_recipe
+from lowbit.training.runs import RESULT, train
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: the row that first asked for it, the seed, the recipe, the folder."""
+
+    key: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+
+
+def jobs(plan: Plan, rows: Sequence[Row]) -> tuple[list[list[Job]], dict[str, str]]:
+    """The trainings that rows lack, and the rows that cannot be trained.
+
+    Returns:
+        Two waves of jobs: float networks that rows start from, then the rows. And, by key, why a row cannot be planned.
+    """
+    starts: dict[Path, Job] = {}
+    others: dict[Path, Job] = {}
+    impossible: dict[str, str] = {}
+    for seed in plan.seeds:  # seed by seed, so that an interrupted table is whole for the first seeds
+        for row in rows:
+            try:
+                if row.start:
+                    _add(starts, plan, plan.row(row.start), seed)
+                _add(others, plan, row, seed)
+            except LowbitError as error:
+                impossible[row.key] = str(error)
+    return [list(starts.values()), [job for folder, job in others.items() if folder not in starts]], impossible
+
+
+def _add(wave: dict[Path, Job], plan: Plan, row: Row, seed: int) -> None:
+    recipe = plan.recipe(row, seed)
+    folder = plan.folder(recipe)
+    if not (folder / RESULT).exists():
+        wave.setdefault(folder, Job(row.key, seed, recipe, folder))
+
+
+def work(
+    plan: Plan,
+    rows: Sequence[Row],
+    *,
+    processes: int = 1,
+    progress: bool = True,
+    accelerator: str = "auto",
+) -> dict[str, str]:
+    """Train what the rows lack.
+
+    Args:
+        plan: the table, seeds and folder.
+        rows: of it.
+        processes: trainings at a time, at least 1; a single one runs in this process.
+        progress: whether to show it on standard error.
+        accelerator: ``"auto"``, ``"cpu"`` or ``"gpu"``.
+
+    Returns:
+        Why a row could not be trained, by its key; the others have finished.
+
+    Raises:
+        InvalidInput: `processes` is below 1.
+        DataSetMissing: the data is not on this machine.
+        KeyboardInterrupt: Ctrl-C; calling again goes on.
+    """
+    if processes < 1:
+        raise InvalidInput(f"--jobs is {processes}; use 1 or more")
+    waves, impossible = jobs(plan, rows)
+    with _board(plan.name, sum(map(len, waves)), progress, bar=processes > 1) as say:
+        for wave in waves:
+            for job, ended in (_one_by_one if processes == 1 else _at_once)(wave, processes, progress, accelerator):
+                say(job, ended)
+                if isinstance(ended, str):
+                    impossible[job.key] = ended
+    return impossible
+
+
+Ended = float | str
+"""Accuracy in percent, or why there is none."""
+
+
+def _one_by_one(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
+    for job in wave:
+        yield job, _train(job.recipe, job.folder, progress, accelerator)
+
+
+def _at_once(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
+    if not wave:
+        return
+    count = min(processes, len(wave))
+    threads = torch.get_num_threads()  # the same whatever runs beside: results depend on it
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
+        running: dict[Future[Ended], Job] = {}
+        waiting = list(wave)
+        try:
+            while waiting or running:
+                while waiting and len(running) < count:
+                    job = waiting.pop(0)
+                    running[pool.submit(_train_there, job.recipe.to_yaml(), str(job.folder), accelerator)] = job
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BaseException:
+            for child in active_children():
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
+            raise
+
+
+def _begin(threads: int) -> None:
+    """Start of a process: while idle it leaves Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+
+
+def _train_there(recipe: str, folder: str, accelerator: str) -> Ended:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return _train(parse_recipe(recipe), Path(folder), False, accelerator)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _train(recipe: Recipe, folder: Path, progress: bool, accelerator: str) -> Ended:
+    """One run; what is wrong with this run alone is returned, so that the others go on."""
+    try:
+        return float(train(recipe, folder, progress=progress, accelerator=accelerator).result["accuracy"])
+    except DataSetMissing:
+        raise
+    except LowbitError as error:
+        return str(error)
+
+
+@contextmanager
+def _board(name: str, total: int, progress: bool, *, bar: bool) -> Iterator[Callable[[Job, Ended], None]]:
+    """Prints a line for every run that ends; `bar` adds one that moves (a run in this process shows its own)."""
+    console = Console(stderr=True, highlight=False)
+    hidden = not (bar and progress and console.is_terminal)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("runs"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    moving = Progress(*columns, console=console, transient=True, disable=hidden)
+    task = moving.add_task(name, total=total)
+    count = 0
+
+    def say(job: Job, ended: Ended) -> None:
+        nonlocal count
+        count += 1
+        if progress:
+            text = f"{ended:.2f} %" if isinstance(ended, float) else ended
+            console.print(f"{name} {count}/{total}  {job.key}, seed {job.seed}: {text}", markup=False, soft_wrap=True)
+            moving.update(task, completed=count)
+
+    with moving:
+        yield say

@@ -1,0 +1,158 @@
+"""`lowbit reproduce` on a small table of digits: resume row by row, printing, errors in one sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lowbit.cli import main
+
+TABLE = """\
+title: Digits in four rows
+source: nobody, Table 0
+recipe:
+  data: {name: digits, train: 192}
+  model: {name: digits_net, width: 8}
+  schedule: {name: cosine, warmup: 0}
+  epochs: 2
+  batch: 32
+  augmentation: []
+seeds: [0, 1]
+rows:
+  - {key: float, label: float, paper: 99.5}
+  - {key: w8, label: W8A8, start: float, set: {weight: "lsq:8", activation: "lsq:8", procedure: retrain}}
+  - {key: ptq, label: calibrated only, start: float, set: {weight: "minmax:2", epochs: 0}}
+  - {key: short, label: one epoch, set: {epochs: 1}}
+claims:
+  - {text: training helps, says: float >= 5}
+  - {text: 8 bits are no loss, says: w8 + 1 >= float}
+  - {text: faster early, says: float@1 >= short@1}
+  - {text: about nothing, says: float.softness >= 3}
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "four.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+def run(capsys, *words):
+    code = main(["reproduce", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_row_by_row_and_again(capsys, table, tmp_path):
+    out = tmp_path / "out"
+    code, text, err = run(capsys, table, "--out", out, "--rows", "w8", "--seeds", "0")
+    assert code == 0
+    assert "1/2  float, seed 0" in err  # what w8 starts from
+    assert "2/2  w8, seed 0" in err
+    assert "ptq: seed 0" in text
+    assert f"lowbit reproduce {table} --budget small --rows ptq --seeds 0 --out {out}" in text
+    assert "float is run with one seed only" in text
+
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
+    code, text, _ = run(capsys, table, "--out", out, "--json")
+    record = json.loads(text)
+    assert code == 0
+    assert record == json.loads((out / "four.json").read_text())
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert len(list(out.glob("runs/*/result.json"))) == 8
+    rows = {row["key"]: row for row in record["rows"]}
+    assert [run["seed"] for run in rows["w8"]["runs"]] == [0, 1]
+    accuracies = [run["accuracy"] for run in rows["float"]["runs"]]
+    assert rows["float"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert rows["float"]["std"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+    assert (rows["float"]["paper"], rows["w8"]["paper"]) == (99.5, None)
+    assert all(row["resume"] is None for row in rows.values())
+    assert {"commit", "machine", "command", "versions"} <= set(record)
+    verdicts = {claim["text"]: claim["verdict"] for claim in record["claims"]}
+    assert verdicts["training helps"] == "held"
+    unread = next(claim for claim in record["claims"] if claim["text"] == "about nothing")
+    assert (unread["verdict"], unread["value"]) == ("undecided", None)
+    assert "unknown column of the log 'softness'" in unread["reason"]
+
+    code, text, err = run(capsys, table, "--out", out, "--show")
+    assert (code, err) == (0, "")
+    assert "held          training helps  (+" in text
+    assert "not run" not in text
+
+
+def test_rows_that_cannot_be_trained_do_not_stop_the_others(capsys, table, tmp_path):
+    table.write_text(TABLE.replace("minmax:2", "minmaxx:2").replace("procedure: retrain", "procedure: re-train"))
+    code, text, err = run(capsys, table, "--out", tmp_path / "out", "--seeds", "0", "--quiet")
+    assert code == 1
+    assert "2 of 4 rows could not be trained" in err
+    assert err.count("\n") == 1
+    assert "unknown procedure 're-train'; did you mean 'retrain'" in text
+    assert "did you mean 'minmax'" in text
+    assert len(list((tmp_path / "out").glob("runs/*/result.json"))) == 2
+
+
+@pytest.mark.slow
+def test_two_at_a_time_give_what_one_at_a_time_gives(capsys, table, tmp_path):
+    found = []
+    for jobs in (1, 2):
+        out = tmp_path / str(jobs)
+        code, text, _ = run(capsys, table, "--out", out, "--jobs", jobs, "--seeds", "0", "--threads", "1", "--json")
+        assert code == 0
+        found.append([[run["accuracy"] for run in row["runs"]] for row in json.loads(text)["rows"]])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_ctrl_c_loses_nothing(table, tmp_path, jobs):
+    table.write_text(TABLE.replace("epochs: 2", "epochs: 40"))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lowbit", "reproduce", str(table), "--out", str(out), "--jobs", str(jobs)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(out.glob("runs/*/log.csv")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted; everything finished before is saved, the same command goes on" in err
+    assert "Traceback" not in err
+    assert not [name for folder in out.glob("runs/*") for name in os.listdir(folder) if name.endswith(".tmp")]
+    table_of = json.loads(subprocess.run([*command, "--show", "--json"], capture_output=True, check=True).stdout)
+    assert not any(row["runs"] for row in table_of["rows"] if row["key"] == "w8")
+
+
+def test_wrong_words(capsys, table, tmp_path):
+    for words, message in [
+        (["no-such"], "unknown table 'no-such'"),
+        ([table, "--rows", "w9"], "unknown row of"),
+        ([table, "--budget", "tiny"], "unknown budget 'tiny'. Known: full, small"),
+        ([table, "--seeds", "0,x"], "--seeds is '0,x'; write whole numbers with commas"),
+        ([table, "--seeds", "0,0"], "each once"),
+        ([table, "--jobs", "0"], "--jobs is 0; use 1 or more"),
+    ]:
+        code, _, err = run(capsys, *words, "--out", tmp_path / "out")
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_missing_data_set_is_one_sentence(capsys, table, tmp_path, jobs):
+    table.write_text(TABLE.replace("{name: digits, train: 192}", f"{{name: fashion_mnist, folder: {tmp_path}}}"))
+    code, _, err = run(capsys, table, "--out", tmp_path / "out", "--jobs", jobs)
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "data set 'fashion_mnist': no file" in err
+
+
+def test_list_of_tables(capsys):
+    code, text, _ = run(capsys)
+    assert code == 0
+    assert "dqa-table1" in text
+    code, text, _ = run(capsys, "--json")
+    assert {table["name"] for table in json.loads(text)} >= {"fashion-line", "boo-table4"}

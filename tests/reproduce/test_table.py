@@ -1,0 +1,84 @@
+"""Tables as data: those of lowbit can be planned, wrong ones are named with their line."""
+
+from pathlib import Path
+
+import pytest
+
+from lowbit.errors import InvalidInput, UnknownName
+from lowbit.procedures import PROCEDURES
+from lowbit.reproduce import Plan, read_table, table_names
+
+EXPECTED = {
+    "fashion-line", "dqa-table1", "dqa-table2", "boo-table4", "boo-table2", "boo-figure6", "yang-table5", "yang-table6",
+    "yang-figure3", "liu-gradients", "ptq-retrain",
+}  # fmt: skip
+LATER = {"ptq", "binary-relax", "dqa", "quantization-networks", "clr", "lipschitz", "modifiers"}
+"""What tables may name before it exists; a row that names anything else must be planned today."""
+
+
+def test_all_tables_are_there():
+    assert set(table_names()) == EXPECTED
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("budget", ["small", "full"])
+def test_every_row_of_every_table_can_be_planned(name, budget):
+    plan = Plan(name=name, table=read_table(name), budget=budget, seeds=[0, 1], out=Path("runs"))
+    folders = set()
+    for row in plan.rows:
+        try:
+            folders.add(plan.folder(plan.recipe(row, 0)))
+        except UnknownName as error:
+            text = str(error)
+            assert any(f"'{later}'" in text for later in LATER - set(PROCEDURES)), text
+        else:
+            assert plan.recipe(row, 1).seed == 1
+            assert plan.recipe(row, 0).epochs == plan.recipe(row, 1).epochs
+    assert len(folders) > 0
+
+
+def test_small_budget_is_the_measured_setting():
+    plan = Plan(name="fashion-line", table=read_table("fashion-line"), budget="small", seeds=[0], out=Path("runs"))
+    recipe = plan.recipe(plan.row("w2a2"), 0)
+    assert (recipe.model.name, recipe.model.options, recipe.epochs, recipe.batch) == ("resnet8", {"width": 16}, 8, 128)
+    assert (recipe.data.train, recipe.data.choice, recipe.optimizer.lr) == (20000, 1234, 4e-3)
+    assert (recipe.schedule.name, recipe.schedule.warmup) == ("cosine", 1)
+    assert recipe.augmentation == ["shift:2", "flip"]
+
+
+def test_tables_share_the_runs_that_they_have_in_common():
+    folders = []
+    for name in ("fashion-line", "dqa-table1", "boo-table2"):
+        plan = Plan(name=name, table=read_table(name), budget="small", seeds=[0], out=Path("runs"))
+        folders.append(plan.folder(plan.recipe(plan.row("float"), 0)))
+    assert len(set(folders)) == 1
+
+
+ROWS = "title: t\nsource: s\nrows:\n  - {key: a, label: a}\n  - {key: b, label: b, start: a}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ROWS + "  - {key: a, label: again}\n", "two rows have the key 'a'"),
+        (ROWS + "  - {key: c, label: c, start: aa}\n", "unknown row 'aa'; did you mean 'a'"),
+        (ROWS + "  - {key: c, label: c, start: b}\n", "itself starts from another"),
+        (ROWS + "claims: [{text: x, says: a >= z}]\n", "claim 'x': unknown row 'z'"),
+        (ROWS + "claims: [{text: x, says: a > b}]\n", "write two sums with >= between"),
+        (ROWS + "rowz: 3\n", "line 6: unknown key 'rowz'; did you mean 'rows'"),
+        ("title: t\n", "the key 'source' is missing"),
+    ],
+)
+def test_wrong_tables_are_named(tmp_path, text, message):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises((InvalidInput, UnknownName), match=r"own\.yaml") as caught:
+        read_table(path)
+    assert message in str(caught.value)
+
+
+def test_unknown_table_and_unreadable_file(tmp_path):
+    with pytest.raises(UnknownName, match="unknown table 'dqa-tabel1'; did you mean 'dqa-table1'"):
+        read_table("dqa-tabel1")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_table(tmp_path / "none.yaml")
