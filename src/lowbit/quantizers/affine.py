@@ -107,10 +107,10 @@ class Affine(Quantizer):
         if self.rounding != "half_even":
             return None
         if self.range is None:
-            step, top = scales[0], 2 ** (self.bits - 1) - 1
-            if self.channel or not 0 < (s := float(step)) < math.inf:  # all zero, or spoiled: the plain form knows
+            top = 2 ** (self.bits - 1) - 1
+            if self.channel or not 0 < float(scales[0]) < math.inf:  # all zero, or spoiled: the plain form knows
                 return None
-            return FakeUniform.apply(x, s, -top, top)
+            return FakeUniform.apply(x, float(scales[0]), -top, top)
         s, zero, top = scales[0], self.range.zero(self.bits), 2**self.bits - 1
         if zero.isnan():  # a range that met NaN has no integer limits; the plain form makes NaN of everything
             return None
