@@ -119,6 +119,8 @@ BLOCKS: dict[str, Callable[[int, int, int, str], nn.Module]] = {
     "depthwise": DepthwiseBlock,
 }
 SHORTCUTS = ("projection", "zero-pad")
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "hardtanh": nn.Hardtanh, "identity": nn.Identity}
+"""What stands after BatchNorms and sums; signs of activations need one that lets negative values through."""
 
 
 class CifarResNet(nn.Module):
@@ -134,6 +136,7 @@ class CifarResNet(nn.Module):
         classes: outputs.
         shortcut: where the shape changes: ``"projection"`` (1x1 convolution) or ``"zero-pad"`` (no
             parameters).
+        activation: ``"relu"``; ``"hardtanh"`` or ``"identity"`` for signs, which a ReLU would make constant.
 
     Shapes: float32 [N, in_channels, H, W], H and W at least 4 -> float32 logits [N, classes].
 
@@ -154,12 +157,15 @@ class CifarResNet(nn.Module):
         in_channels: int = 3,
         classes: int = 10,
         shortcut: str = "projection",
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
             raise ValueError(f"CifarResNet: block={block!r} given; use one of {', '.join(BLOCKS)}")
         if shortcut not in SHORTCUTS:
             raise ValueError(f"CifarResNet: shortcut={shortcut!r} given; use one of {', '.join(SHORTCUTS)}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"CifarResNet: activation={activation!r} given; use one of {', '.join(ACTIVATIONS)}")
         for name, value in (("width", width), ("blocks", blocks), ("classes", classes)):
             if value < 1:
                 raise ValueError(f"CifarResNet: {name}={value} given; use at least 1")
@@ -184,6 +190,10 @@ class CifarResNet(nn.Module):
         self.final = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if block == "pre-act" else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, classes)
+        for parent in list(self.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is nn.ReLU:
+                    setattr(parent, name, ACTIVATIONS[activation]())
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, in_channels, H, W]."""
@@ -191,14 +201,14 @@ class CifarResNet(nn.Module):
         return self.fc(self.pool(x).flatten(1))
 
 
-def resnet8(in_channels: int = 1, classes: int = 10, width: int = 16) -> CifarResNet:
+def resnet8(in_channels: int = 1, classes: int = 10, width: int = 16, activation: str = "relu") -> CifarResNet:
     """ResNet-8 with 1x1 shortcuts, the size of MLPerf Tiny's image classifier: 78 thousand parameters.
 
     Example:
         >>> sum(p.numel() for p in resnet8().parameters())
         77754
     """
-    return CifarResNet(width, blocks=1, in_channels=in_channels, classes=classes)
+    return CifarResNet(width, blocks=1, in_channels=in_channels, classes=classes, activation=activation)
 
 
 def resnet20(in_channels: int = 3, classes: int = 10, width: int = 16) -> CifarResNet:
