@@ -434,6 +434,14 @@ def check_a_folded_relu_changes_nothing(case: Case) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+def check_two_forwards_before_one_backward(case: Case) -> None:
+    """As in an addition, a shared layer, or a siamese network: state that moves between them breaks no graph."""
+    q = case.calibrated(case.data()).train()
+    x = case.data(seed=9).requires_grad_()
+    (q(x).sum() + q(0.5 * x).sum()).backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all()
+
+
 def check_switched_off_is_the_identity(case: Case) -> None:
     q = case.build()
     q.enabled = False

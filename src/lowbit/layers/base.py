@@ -96,6 +96,7 @@ class WeightLayer(nn.Module):
     def _integers(self, x: Tensor, wq: Quantizer, xq: Quantizer) -> Tensor:
         wq.require()
         xq.require()
+        dtype = x.dtype
         with torch.autocast(x.device.type, enabled=False):
             x, weight = wide(x), wide(self.weight)
             sx, sw = xq.scales(x), wq.scales(weight)
@@ -117,7 +118,7 @@ class WeightLayer(nn.Module):
             assert y is not None
             for factor in self._gains(x):
                 y = y * factor
-            return y if self.bias is None else y + self.bias.reshape(channels)
+            return (y if self.bias is None else y + wide(self.bias).reshape(channels)).to(dtype)
 
 
 def adopt(layer: Any, source: nn.Module, parameters: tuple[str, ...], buffers: tuple[str, ...] = ()) -> None:

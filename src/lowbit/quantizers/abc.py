@@ -70,7 +70,8 @@ class ABC(Quantizer):
         scales = self.scales(x) if scales is None else scales
         if self.role == "weight":
             units = self._bases(x).reshape(self.bits, *x.shape)
-            first = straight(x, units[0], along(scales.sum(0), x))
+            total = scales.sum(0)
+            first = straight(x, units[0], along(torch.where(total == 0, 1.0, total), x))  # zeros must still train
             return torch.cat([first[None], units[1:]])
         planes = []
         for v, beta in zip(self.shift, scales.detach(), strict=True):

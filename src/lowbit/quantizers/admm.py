@@ -69,7 +69,7 @@ class ADMM(Quantizer):
         scale = self.alpha.reshape(-1).to(w)
         for _ in range(2):
             scale = refined(w, scale, self._units)
-        self.alpha.copy_(self.ungroup(scale))
+        self.keep(self.alpha, self.ungroup(scale))
 
     def scales(self, x: Tensor) -> Tensor:
         return self.alpha.to(x.dtype)[None]

@@ -70,7 +70,13 @@ def number(tensor: Tensor) -> np.ndarray:
 
 
 def wide(x: Tensor) -> Tensor:
-    """x in the precision that scales and codes are computed in: half types become float32."""
+    """x in the precision that scales and codes are computed in: half types become float32.
+
+    Raises:
+        ValueError: x is no floating point tensor.
+    """
+    if not x.is_floating_point():
+        raise ValueError(f"is {x.dtype}; quantizers take floating point tensors")
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -218,6 +224,7 @@ class Quantizer(nn.Module):
         Raises:
             ValueError: for NaN, infinity or an empty tensor.
         """
+        x = wide(x)
         if x.numel() == 0 or not torch.isfinite(x).all():
             raise ValueError("is empty" if x.numel() == 0 else "holds NaN or infinity")
         before = self.signed, self._batches
@@ -229,7 +236,7 @@ class Quantizer(nn.Module):
         if self.role == "weight":
             self._batches = 0
         try:
-            self.start(wide(x))
+            self.start(x)
         except ValueError:
             self.signed, self._batches = before
             raise
@@ -321,6 +328,12 @@ class Quantizer(nn.Module):
     def groups(self, x: Tensor) -> Tensor:
         """x as [groups, elements]: one group for the tensor, or one a channel (of gradients: one a sample)."""
         return x.reshape(x.shape[0], -1) if self.channel else x.reshape(1, -1)
+
+    @staticmethod
+    def keep(state: Tensor, value: Tensor) -> None:
+        """Move running state, in place, except where a batch with NaN or infinity has spoiled the new value."""
+        value = value.to(state)
+        state.copy_(torch.where(value.isfinite(), value, state))
 
     def mean_size(self, x: Tensor) -> Tensor:
         """mean|x| of each group, summed in float64: [groups]."""

@@ -75,7 +75,7 @@ class BitPruning(Quantizer):
 
     def _tops(self) -> tuple[Tensor, ...]:
         """2^b - 1 of the grids in use: one in eval, two in training."""
-        n = self.width.detach().clamp(1, 16)
+        n = wide(self.width.detach()).clamp(1, 16)
         widths = (n.floor(), n.floor() + 1) if self.training else (n.ceil(),)
         return tuple(torch.ldexp(torch.ones_like(b), b.int()) - 1 for b in widths)
 

@@ -102,4 +102,4 @@ class AdaptiveL2(L2):
         for _ in range(3):
             step = refined(w, step, self._units)
         # chosen without a branch, which a compiled training step could not follow
-        self.step.copy_(torch.where(self.count % self.interval == 0, self.ungroup(step).to(self.step), self.step))
+        self.keep(self.step, torch.where(self.count % self.interval == 0, self.ungroup(step).to(self.step), self.step))

@@ -69,7 +69,7 @@ class LAQ(LossAware):
         scale = self.alpha.reshape(-1).double()
         for _ in range(2):
             scale = refined(w, scale, self._units, d)
-        self.alpha.copy_(self.ungroup(scale))
+        self.keep(self.alpha, self.ungroup(scale))
 
     def scales(self, x: Tensor) -> Tensor:
         return self.alpha.to(x.dtype)[None]

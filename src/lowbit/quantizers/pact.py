@@ -14,6 +14,9 @@ from lowbit.quantizers.base import Card, Quantizer, number
 from lowbit.quantizers.fused import FakeClip, before
 from lowbit.quantizers.ste import Positive, rounded
 
+SAMPLE = 1 << 16
+"""Numbers of a batch that the search for the best clip looks at."""
+
 
 class _Clip(Function):
     """round(clip(x / s, low, high)) with PACT's gradients: nothing reaches the clip from inside it."""
@@ -81,6 +84,8 @@ class PACT(Quantizer):
             return
         top = x.abs().max().clamp_min(1e-8)
         clips = top * torch.linspace(0.01, 1, 100, device=x.device, dtype=x.dtype)
+        flat = x.reshape(-1)
+        x = flat[:: -(-len(flat) // SAMPLE)]  # a hundred passes: every k-th number of a large batch is enough
         errors = [((torch.round((x / (a / high)).clamp(low, high)) * (a / high) - x) ** 2).mean() for a in clips]
         self.average(self.alpha, clips[torch.stack(errors).argmin()])
 
@@ -89,10 +94,10 @@ class PACT(Quantizer):
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         scales = self.scales(x) if scales is None else scales
-        return _Clip.apply(x, scales[0], self.alpha, *self.limits())[None]
+        return _Clip.apply(x, scales[0], Positive.apply(self.alpha), *self.limits())[None]
 
     def fused(self, x: Tensor, scales: Tensor) -> Tensor | None:
-        last = before(self.alpha)
+        last = before(self.alpha.detach().clamp_min(1e-8))
         first = 0.0 if not self.signed else -last
         clip = Positive.apply(self.alpha)
         return FakeClip.apply(x, float(scales[0].detach()), self.limits(), (first, last), clip, bool(self.signed))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lowbit.grid import Grid, Uniform
-from lowbit.quantizers.base import all_reduce_max, number
+from lowbit.quantizers.base import all_reduce_max, number, wide
 
 DECAY = 0.99
 
@@ -32,16 +32,16 @@ class RunningRange(nn.Module):
         lo, hi = torch.aminmax(x)
         lo, hi = -all_reduce_max(-lo.clamp_max(0)), all_reduce_max(hi.clamp_min(0))
         share = 1.0 if first else 1 - DECAY
-        self.lo.lerp_(lo.to(self.lo), share)
-        self.hi.lerp_(hi.to(self.hi), share)
+        for state, seen in ((self.lo, lo.to(self.lo)), (self.hi, hi.to(self.hi))):
+            state.lerp_(torch.where(seen.isfinite(), seen, state), share)  # one spoiled batch must not stay
 
     def scale(self, bits: int) -> Tensor:
         """S, at least 1e-8."""
-        return ((self.hi - self.lo) / (2**bits - 1)).clamp_min(1e-8)
+        return ((wide(self.hi) - wide(self.lo)) / (2**bits - 1)).clamp_min(1e-8)
 
     def zero(self, bits: int) -> Tensor:
         """Z, integer-valued."""
-        return torch.round(-self.lo / self.scale(bits)).clamp(0, 2**bits - 1)
+        return torch.round(-wide(self.lo) / self.scale(bits)).clamp(0, 2**bits - 1)
 
     def grid(self, bits: int) -> Grid:
         """The Uniform grid of the current range."""

@@ -157,6 +157,7 @@ class Sigmoid(Quantizer):
 
     def units(self, x: Tensor, scales: Tensor | None = None) -> Tensor:
         scale = (self.scales(x) if scales is None else scales)[0].detach()
+        scale = torch.where(scale == 0, 1.0, scale)  # zeros must still train
         temperature = self.temperature.to(x.dtype)
         trained = _ValueDomain.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
         if not self.training:

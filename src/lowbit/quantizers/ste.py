@@ -34,7 +34,7 @@ class Scaled(Function):
 
     @staticmethod
     def forward(ctx: Any, units: Tensor, scales: Tensor) -> Tensor:  # units [terms, *x], scales [terms] or [terms, C]
-        ctx.save_for_backward(units, scales)
+        ctx.save_for_backward(units, scales.clone())  # a buffer that the next forward may write to
         total = units[0] * along(scales[0], units[0])
         for unit, scale in zip(units[1:], scales[1:], strict=True):
             total = total + unit * along(scale, unit)

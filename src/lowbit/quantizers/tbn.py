@@ -75,7 +75,8 @@ class TBN(Quantizer):
         self.average(self.mean, x.double().abs().mean())
 
     def track(self, x: Tensor) -> None:
-        self.mean.lerp_(all_reduce_mean(x.abs().mean()).to(self.mean), 1 - DECAY)
+        seen = all_reduce_mean(x.abs().mean()).to(self.mean)
+        self.mean.lerp_(torch.where(seen.isfinite(), seen, self.mean), 1 - DECAY)  # one spoiled batch must not stay
 
     def scales(self, x: Tensor) -> Tensor:
         return torch.ones(1, dtype=x.dtype, device=x.device)

@@ -61,7 +61,7 @@ class TwoBit(Quantizer):
             scale = self.alpha.reshape(-1).to(w)
             for _ in range(2):
                 scale = refined(w, scale, _units)
-            self.alpha.copy_(self.ungroup(scale))
+            self.keep(self.alpha, self.ungroup(scale))
 
     def scales(self, x: Tensor) -> Tensor:
         return (Positive.apply(self.alpha) if self.learned else self.alpha).to(x.dtype)[None]

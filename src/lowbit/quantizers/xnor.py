@@ -17,13 +17,14 @@ from lowbit.runtime.magnitude import FIXED, factor
 
 @torch.no_grad()
 def magnitude(x: Tensor, layer: nn.Module) -> Tensor:
-    """K in fixed point: [N, 1, oh, ow] of a convolution's input [N, C, h, w], [N, 1] of a linear layer's [N, C]."""
-    fixed = (x.abs().double() * FIXED).round().sum(1, keepdim=True)
+    """K in fixed point: [..., 1, oh, ow] for a convolution's input [..., C, h, w], [..., 1] for a linear one [..., C]."""
+    fixed = (x.abs().double() * FIXED).round()
     if not isinstance(layer, nn.Conv2d):
-        return (fixed * factor(x.shape[1], 1)).to(wide(x).dtype)
+        return (fixed.sum(-1, keepdim=True) * factor(x.shape[-1], 1)).to(wide(x).dtype)
+    fixed = fixed.sum(-3, keepdim=True)
     kernel = torch.ones(1, 1, *layer.kernel_size, dtype=torch.float64, device=x.device)
     total = _windows(fixed, kernel, layer)
-    return (total * factor(x.shape[1], kernel.numel())).to(wide(x).dtype)
+    return (total * factor(x.shape[-3], kernel.numel())).to(wide(x).dtype)
 
 
 def _windows(planes: Tensor, kernel: Tensor, layer: nn.Conv2d) -> Tensor:
@@ -33,7 +34,7 @@ def _windows(planes: Tensor, kernel: Tensor, layer: nn.Conv2d) -> Tensor:
 
 def flowing(x: Tensor, layer: nn.Module) -> Tensor:
     """The same number with the gradient of mean|x|."""
-    mean = wide(x).abs().mean(1, keepdim=True)
+    mean = wide(x).abs().mean(-3 if isinstance(layer, nn.Conv2d) else -1, keepdim=True)
     if isinstance(layer, nn.Conv2d):
         kernel = torch.ones(1, 1, *layer.kernel_size, dtype=mean.dtype, device=x.device)
         mean = _windows(mean, kernel / kernel.numel(), layer)

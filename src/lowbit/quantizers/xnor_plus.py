@@ -52,6 +52,7 @@ class XNORPlus(Quantizer):
             raise ValueError("xnor++ has Gamma instead of weight scales, nothing to have for each channel")
         super().__init__(bits, **common)
         self.case, self.init = case, init
+        self.sized = False  # whether Gamma has got the shape of the layer's outputs
         if self.role == "weight":
             for i in range(len(SHAPES[case].split(","))):
                 self.register_parameter(f"gamma{i}", nn.Parameter(torch.ones(1)))
@@ -91,12 +92,13 @@ class XNORPlus(Quantizer):
         for factor, shape in zip(self.factors, shapes, strict=True):
             wanted = (factor.shape[0] if shape[0] == -1 else shape[0], *shape[1:])
             if tuple(factor.shape) != wanted:
-                if factor.numel() > max(1, factor.shape[0] if shape[0] == -1 else 1):
+                if self.sized:
                     raise InvalidInput(
                         f"{self.where}: xnor++ case {self.case} learned Gamma for outputs of {list(factor.shape)}, "
                         f"this input gives {h} x {w}; use case 1 for varying sizes"
                     )
                 factor.data = factor.data.expand(wanted).clone()
+        self.sized = True
         gamma = self.factors[0].reshape(1, -1, *self.factors[0].shape[1:])
         if gamma.ndim == 2 and isinstance(layer, nn.Conv2d):
             gamma = gamma[..., None, None]
