@@ -10,6 +10,7 @@ import torch
 
 from lowbit.errors import InvalidInput
 from lowbit.procedures import PROCEDURES, Procedure
+from lowbit.training.evaluate import evaluate
 from lowbit.training.recipes import parse_recipe
 from lowbit.training.runs import load_run, train
 
@@ -55,6 +56,24 @@ def test_low_bit_training_resumes_to_the_last_bit(tmp_path, monkeypatch):
     torch.manual_seed(123)
     train(recipe, tmp_path / "stopped", progress=False, accelerator="cpu")
     assert same(states(tmp_path / "whole"), states(tmp_path / "stopped"))
+
+
+def test_the_last_epoch_is_evaluated_once_and_is_the_result(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(*words):
+        calls.append(words)
+        return evaluate(*words)
+
+    monkeypatch.setattr("lowbit.training.runs.evaluate", counted)
+    done = train(parse_recipe(LOWBIT), tmp_path / "run", progress=False, accelerator="cpu")
+    assert len(calls) == 3
+    assert (done.result["accuracy"], done.result["loss"]) == (
+        done.rows[-1]["test_accuracy"],
+        done.rows[-1]["test_loss"],
+    )
+    again = evaluate(load_run(tmp_path / "run").model, done.data.test_x, done.data.test_y)
+    assert (again.accuracy, again.loss) == (done.result["accuracy"], done.result["loss"])
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path):

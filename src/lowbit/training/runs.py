@@ -25,7 +25,7 @@ from lowbit.data import Batches, DataSet
 from lowbit.errors import InvalidInput
 from lowbit.procedures.base import Run
 from lowbit.provenance import provenance
-from lowbit.training.evaluate import evaluate
+from lowbit.training.evaluate import Score, evaluate
 from lowbit.training.log import Row, read_log, write_log
 from lowbit.training.network import calibrated, float_network, load_data, quantized
 from lowbit.training.optimizers import make_optimizer
@@ -100,6 +100,12 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     if recipe.epochs == 0 and procedure.works_untrained:
         optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
         procedure.start(Run(model=model, optimizer=optimizer, batches=batches))
+    scores: list[Score] = []
+
+    def found() -> Score:
+        scores[:] = [evaluate(model, data.test_x, data.test_y)]
+        return scores[0]
+
     if recipe.epochs:
         rows = fit(
             model,
@@ -111,13 +117,14 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
                 evaluate_every=recipe.evaluate_every,
             ),
             procedure=procedure,
-            evaluate=lambda: evaluate(model, data.test_x, data.test_y),
+            evaluate=found,
             folder=folder,
             title=folder.name if progress else None,
             accelerator=accelerator,
         )
     model.eval()
-    return finish(folder, recipe, model, data, rows, before, write=rank == 0)
+    # Evaluating after the last epoch has given the score already, unless that was before an interruption.
+    return finish(folder, recipe, model, data, rows, before, score=scores[0] if scores else None, write=rank == 0)
 
 
 def _start(recipe: Recipe, model: nn.Module, data: DataSet) -> dict[str, Any]:
@@ -151,10 +158,11 @@ def finish(
     rows: list[Row],
     extra: dict[str, Any],
     *,
+    score: Score | None = None,
     write: bool = True,
 ) -> Trained:
-    """Evaluate a network and leave it as a finished run in `folder`."""
-    found = evaluate(model, data.test_x, data.test_y)
+    """Evaluate a network, where its score is not known yet, and leave it as a finished run in `folder`."""
+    found = score or evaluate(model, data.test_x, data.test_y)
     result = {
         "title": recipe.title,
         "accuracy": found.accuracy,
