@@ -32,7 +32,7 @@ def test_train_leaves_a_whole_run(capsys, recipe, tmp_path):
     code, text, err = run(capsys, "train", recipe, "epochs=2", "--out", out, "--json")
     assert (code, err) == (0, "")
     assert {path.name for path in out.iterdir()} == {
-        "recipe.yaml", "log.csv", "checkpoint.pt", "model.safetensors", "result.json",
+        "recipe.yaml", "log.csv", "tensorboard", "checkpoint.pt", "model.safetensors", "result.json",
     }  # fmt: skip
     result = json.loads(text)
     assert result == json.loads((out / "result.json").read_text())

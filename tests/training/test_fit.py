@@ -14,6 +14,7 @@ from lowbit.procedures import Procedure
 from lowbit.training.evaluate import evaluate
 from lowbit.training.fit import Plan, fit
 from lowbit.training.recipes import OptimizerPart, SchedulePart
+from tests.training.events import events
 
 EPOCHS, SIZE = 3, 16
 
@@ -91,13 +92,14 @@ def test_interrupted_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, Counting(at, during))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert {*os.listdir(tmp_path)} == ({"checkpoint.pt", "log.csv"} if kept else set())
+    assert {*os.listdir(tmp_path)} == ({"checkpoint.pt", "log.csv", "tensorboard"} if kept else {"tensorboard"})
     if kept:
         assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + kept
     torch.manual_seed(99)
     rows, resumed = train(tmp_path)
     assert rows == expected
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    assert [step for step, _ in events(tmp_path / "tensorboard")] == [row["step"] for row in rows]
 
 
 def test_writes_nothing_elsewhere_and_says_nothing(tmp_path, monkeypatch, capsys, caplog):
@@ -106,7 +108,7 @@ def test_writes_nothing_elsewhere_and_says_nothing(tmp_path, monkeypatch, capsys
     with caplog.at_level(logging.INFO):
         train(tmp_path / "run")
     assert os.listdir(tmp_path) == ["run"]
-    assert {*os.listdir(tmp_path / "run")} == {"checkpoint.pt", "log.csv"}
+    assert {*os.listdir(tmp_path / "run")} == {"checkpoint.pt", "log.csv", "tensorboard"}
     assert capsys.readouterr() == ("", "")
 
 

@@ -1,4 +1,4 @@
-"""What happens when an epoch ends: evaluate, write the log, save the checkpoint."""
+"""What happens when an epoch ends: evaluate, write the logs, save the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lowbit.training.lightning import LowbitModule, ProcedureCallback
 from lowbit.training.log import Row, write_log
 from lowbit.training.pl import pl
 from lowbit.training.randomness import random_states, restore_random_states
+from lowbit.training.tensorboard import EventLog
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -39,9 +40,12 @@ class Recorder(pl.Callback):
         self.rows: list[Row] = []
         self._random: list[dict[str, Any]] | None = None
         self._began = 0.0
+        self._events: EventLog | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the random states of the checkpoint, after everything that draws numbers at the start."""
+        if self.folder is not None and trainer.is_global_zero:
+            self._events = EventLog(self.folder, self.rows)
         if self._random is None:
             return
         if len(self._random) != trainer.world_size:
@@ -93,6 +97,8 @@ class Recorder(pl.Callback):
                 with replacing(self.folder / CHECKPOINT) as place:
                     trainer.save_checkpoint(place)
                 write_log(self.folder / LOG, self.rows)
+                if self._events is not None:
+                    self._events.add(self.rows[-1])
             else:
                 trainer.save_checkpoint(self.folder / CHECKPOINT)  # takes part, writes nothing
 

@@ -2,6 +2,7 @@
 
 RUN/recipe.yaml         the recipe with all changes and defaults
     log.csv             one row an epoch
+    tensorboard/        the same for TensorBoard
     checkpoint.pt       everything to go on from the last finished epoch
     model.safetensors   weights and quantizers at the end
     result.json         accuracy, seed, commit, machine, threads, versions, command; written last
