@@ -66,7 +66,9 @@ def test_one_spoiled_batch_does_not_stay(method: str) -> None:
     spoiled = x.clone()
     spoiled[0, 0] = torch.nan
     assert q.train()(spoiled)[0, 0].isnan()
-    assert torch.isfinite(q(x)).all() and torch.equal(q.eval()(x), clean.eval()(x)) or method == "lq:2"
+    assert torch.isfinite(q(x)).all()
+    if method != "lq:2":  # whose basis follows every batch
+        assert torch.equal(q.eval()(x), clean.eval()(x))
 
 
 @pytest.mark.parametrize("method", ["adaptive-l2:3", "admm:2", "laq:3", "twobit", "lq:2", "twn"])

@@ -10,7 +10,8 @@ import torch
 
 from lowbit.errors import InvalidInput
 from lowbit.procedures import PROCEDURES, Procedure
-from lowbit.training.evaluate import evaluate
+from lowbit.training.evaluate import evaluate, logits
+from lowbit.training.network import calibrated, float_network, quantized
 from lowbit.training.recipes import parse_recipe
 from lowbit.training.runs import load_run, train
 
@@ -61,9 +62,9 @@ def test_low_bit_training_resumes_to_the_last_bit(tmp_path, monkeypatch):
 def test_the_last_epoch_is_evaluated_once_and_is_the_result(tmp_path, monkeypatch):
     calls = []
 
-    def counted(*words):
+    def counted(*words, **options):
         calls.append(words)
-        return evaluate(*words)
+        return evaluate(*words, **options)
 
     monkeypatch.setattr("lowbit.training.runs.evaluate", counted)
     done = train(parse_recipe(LOWBIT), tmp_path / "run", progress=False, accelerator="cpu")
@@ -74,6 +75,21 @@ def test_the_last_epoch_is_evaluated_once_and_is_the_result(tmp_path, monkeypatc
     )
     again = evaluate(load_run(tmp_path / "run").model, done.data.test_x, done.data.test_y)
     assert (again.accuracy, again.loss) == (done.result["accuracy"], done.result["loss"])
+
+
+def test_soft_levels_are_evaluated_beside_the_hard_ones(tmp_path):
+    changes = ["weight={method: sigmoid, bits: 2}", "activation=null", "pretrain={epochs: 2}",
+               "procedure=quantization-networks"]  # fmt: skip
+    recipe = parse_recipe(LOWBIT, changes=changes)
+    done = train(recipe, tmp_path / "run", progress=False, accelerator="cpu")
+    soft = [row["soft_accuracy"] for row in done.rows]
+    assert len(soft) == 3
+    assert soft[-1] == done.rows[-1]["test_accuracy"]  # hard after the last step
+    x = done.data.test_x[:8]
+    fresh = calibrated(recipe, quantized(recipe, float_network(recipe, done.data), done.data), done.data)
+    assert torch.equal(logits(done.model, x), logits(done.model, x, soft=True))
+    assert not torch.equal(logits(fresh, x), logits(fresh, x, soft=True))
+    assert torch.equal(logits(fresh, x), logits(fresh, x))
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path):

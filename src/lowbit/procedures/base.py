@@ -83,6 +83,7 @@ class Procedure:
         leaves_unused: whether parameters take no part in some forward passes; DistributedDataParallel then needs
             ``find_unused_parameters=True``.
         trains: whether it takes steps; recipes of one that does not have ``epochs: 0``.
+        compares_soft: whether the accuracy with the levels that training uses is logged too, as `soft_accuracy`.
         works_untrained: whether `start` alone does something that ``epochs: 0`` wants.
 
     Example:
@@ -102,6 +103,7 @@ class Procedure:
     excludes: Mapping[str, str] = {}
     leaves_unused: bool = False
     trains: bool = True
+    compares_soft: bool = False
     works_untrained: bool = False
 
     def before_prepare(self, model: nn.Module) -> None:

@@ -29,6 +29,7 @@ class Combination(Procedure):
         self.parts = tuple(parts)
         self.needs_float_start = any(part.needs_float_start for part in parts)
         self.leaves_unused = any(part.leaves_unused for part in parts)
+        self.compares_soft = any(part.compares_soft for part in parts)
         self.trains = all(part.trains for part in parts)
         self.works_untrained = any(part.works_untrained for part in parts)
         self.owns = frozenset().union(*(part.owns for part in parts))

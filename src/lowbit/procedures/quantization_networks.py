@@ -53,6 +53,7 @@ class QuantizationNetworks(Procedure):
     name = "quantization-networks"
     needs_method = "sigmoid"
     leaves_unused = True
+    compares_soft = True
 
     def __init__(
         self,

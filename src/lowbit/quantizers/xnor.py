@@ -17,7 +17,7 @@ from lowbit.runtime.magnitude import FIXED, factor
 
 @torch.no_grad()
 def magnitude(x: Tensor, layer: nn.Module) -> Tensor:
-    """K in fixed point: [..., 1, oh, ow] for a convolution's input [..., C, h, w], [..., 1] for a linear one [..., C]."""
+    """K in fixed point: [.., 1, oh, ow] for a convolution of [.., C, h, w], [.., 1] for a linear layer of [.., C]."""
     fixed = (x.abs().double() * FIXED).round()
     if not isinstance(layer, nn.Conv2d):
         return (fixed.sum(-1, keepdim=True) * factor(x.shape[-1], 1)).to(wide(x).dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lowbit.quantizers.base import Quantizer
 
 EVAL_BATCH = 256
 
@@ -22,6 +24,8 @@ class Score:
     loss: float
     correct: int
     count: int
+    soft_accuracy: float | None = None
+    """Percent with the levels that training uses, where they differ and it was asked for."""
 
     @property
     def accuracy(self) -> float:
@@ -29,13 +33,14 @@ class Score:
         return 100 * self.correct / max(self.count, 1)
 
 
-def logits(model: nn.Module, x: Tensor, batch: int = EVAL_BATCH) -> Tensor:
+def logits(model: nn.Module, x: Tensor, batch: int = EVAL_BATCH, *, soft: bool = False) -> Tensor:
     """Outputs of the model in eval mode, float32 [N, classes] on the CPU; the mode is put back.
 
     Args:
         model: in eval mode a prepared model computes on integers, as its file will.
         x: inputs [N, ...] on any device.
         batch: inputs at a time.
+        soft: quantizers that train with values off their grid (`Quantizer.mixes`) use these; the rest is as in eval.
 
     Example:
         >>> logits(nn.Linear(2, 3), torch.zeros(5, 2)).shape
@@ -44,6 +49,9 @@ def logits(model: nn.Module, x: Tensor, batch: int = EVAL_BATCH) -> Tensor:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     training = {name: module.training for name, module in model.named_modules()}
     model.eval()
+    for module in model.modules():
+        if soft and isinstance(module, Quantizer) and module.mixes:
+            module.train()
     try:
         with torch.no_grad():
             parts = [model(part.to(device)).cpu() for part in x.split(batch)]
@@ -62,14 +70,15 @@ def score(output: Tensor, y: Tensor) -> Score:
     )
 
 
-def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch: int = EVAL_BATCH) -> Score:
-    """Score a model in eval mode.
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch: int = EVAL_BATCH, *, soft: bool = False) -> Score:
+    """Score a model in eval mode; `soft` adds the accuracy of its soft quantizers as they are in training.
 
     Example:
         >>> evaluate(nn.Linear(2, 3), torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)).count
         5
     """
-    return score(logits(model, x, batch), y)
+    found = score(logits(model, x, batch), y)
+    return replace(found, soft_accuracy=score(logits(model, x, batch, soft=True), y).accuracy) if soft else found
 
 
 def run_batches(run: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], batch: int = EVAL_BATCH) -> NDArray[Any]:

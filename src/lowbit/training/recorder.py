@@ -79,6 +79,8 @@ class Recorder(pl.Callback):
             if trainer.is_global_zero:
                 found = self.evaluate()
                 row |= {"test_loss": found.loss, "test_accuracy": found.accuracy}
+                if found.soft_accuracy is not None:
+                    row["soft_accuracy"] = found.soft_accuracy
             trainer.strategy.barrier("evaluated")
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, ProcedureCallback):

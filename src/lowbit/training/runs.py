@@ -104,7 +104,7 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     scores: list[Score] = []
 
     def found() -> Score:
-        scores[:] = [evaluate(model, data.test_x, data.test_y)]
+        scores[:] = [evaluate(model, data.test_x, data.test_y, soft=procedure.compares_soft)]
         return scores[0]
 
     if recipe.epochs:
