@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import lowbit
+from lowbit.errors import InvalidInput
 from lowbit.procedures import PROCEDURES, procedure
 from lowbit.quantizers import Quantizer
 from lowbit.training.recipe_procedures import made
@@ -87,3 +88,19 @@ def test_the_cycle_reaches_the_optimizer_under_lightning(tmp_path):
 def test_made_from_a_recipe():
     parts = made(read_recipe(RECIPES / "boo" / "digits-w2a2-lipschitz-clr.yaml")).parts
     assert [part.name for part in parts] == ["retrain", "lipschitz", "clr", "bn-reestimate"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("boo/digits-w2-clr", ["modifiers=[{name: clr, cycles: 9}]"], "clr: 9 cycles in 32 steps leave a cycle fewer"),
+        ("boo/digits-w2-clr", ["optimizer.weight_decay=0.1"], "retraining goes without, use 0"),
+        ("boo/digits-w2-clr", ["procedure=dqa", "weight=mixture:2"], "conv1.weight has fixed shares; prepare it with"),
+        ("yang/digits-w2a2", ["epochs=2"], "quantization-networks: 3 phases need as many epochs, there are 2"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_float_training(name, changes, message, tmp_path):
+    recipe = read_recipe(RECIPES / f"{name}.yaml", [*SHORT, "pretrain.epochs=50", *changes])
+    with pytest.raises(InvalidInput, match=message):
+        train(recipe, tmp_path / "run", progress=False, accelerator="cpu")
+    assert not (tmp_path / "run" / "float").exists()

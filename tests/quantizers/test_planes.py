@@ -234,8 +234,8 @@ def test_xnor_plus_cases_train_and_fix_their_size(case: int) -> None:
     lowbit.prepare(net, weight=weight, activation="sign", first="same", last="same", example=x)
     net.train()(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net[0].weight_quantizer.parameters())
-    small = lowbit.prepare(nn.Sequential(nn.Conv2d(3, 4, 3)), weight=weight, activation="sign", first="same", last="same",
-                           example=torch.randn(2, 3, 3, 3))  # fmt: skip
+    methods = {"weight": weight, "activation": "sign", "first": "same", "last": "same"}
+    small = lowbit.prepare(nn.Sequential(nn.Conv2d(3, 4, 3)), example=torch.randn(2, 3, 3, 3), **methods)
     if case != 1:
         with pytest.raises(InvalidInput, match="learned Gamma"):  # outputs of 1 x 1 are a size like any other
             small(torch.randn(1, 3, 9, 9))

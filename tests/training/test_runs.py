@@ -7,8 +7,10 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from lowbit.errors import InvalidInput
+from lowbit.models import MODELS
 from lowbit.procedures import PROCEDURES, Procedure
 from lowbit.training.evaluate import evaluate, logits
 from lowbit.training.network import calibrated, float_network, quantized
@@ -124,6 +126,22 @@ def test_a_low_bit_run_is_trained_on(tmp_path):
     assert "float_accuracy" not in again.result
     with pytest.raises(InvalidInput, match=r"is a low-bit run with other methods \(it differs in weight\); start from"):
         train(parse_recipe(more, changes=["weight=lsq:3"]), tmp_path / "other", progress=False, accelerator="cpu")
+
+
+def dropping(classes=10):
+    """A network that draws numbers while it trains."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, classes))
+
+
+def test_random_choices_do_not_depend_on_when_the_float_training_was_done(tmp_path, monkeypatch):
+    """A run that stopped before its first low-bit checkpoint finds the float training finished."""
+    monkeypatch.setitem(MODELS, "dropping", dropping)
+    text = LOWBIT.replace("{name: digits_net, width: 8}", "dropping").replace('["shift:1"]', "[]")
+    recipe = parse_recipe(text + "pretrain: {epochs: 2}\n")
+    whole = train(recipe, tmp_path / "whole", progress=False, accelerator="cpu")
+    train(recipe.float_part(), tmp_path / "again" / "float", progress=False, accelerator="cpu")
+    again = train(recipe, tmp_path / "again", progress=False, accelerator="cpu")
+    assert same(whole.model.state_dict(), again.model.state_dict())
 
 
 def test_validation_holds_out_training_images(tmp_path):

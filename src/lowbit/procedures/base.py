@@ -109,6 +109,10 @@ class Procedure:
     def before_prepare(self, model: nn.Module) -> None:
         """Look at the float network that the training starts from; copy what must outlast `lowbit.prepare`."""
 
+    def check(self, run: Run) -> None:
+        """Raise InvalidInput where this cannot work. Also called before a float training that goes first, on a network
+        with fresh weights, so that nobody waits for a refusal."""
+
     def start(self, run: Run) -> None:
         """Look at the model once, before the first step; a resumed training has run.step > 0 and keeps its weights."""
 

@@ -56,16 +56,21 @@ class BinaryRelax(Procedure):
         spent = epoch if self.reference_epochs is None else self.reference_epochs * progress
         return self.omega * self.growth**spent
 
-    def start(self, run: Run) -> None:
-        """Check the mixtures and set the shares of the first, or of a resumed, epoch."""
-        self._mixtures = places(run.model, Mixture)
-        if not self._mixtures:
+    def check(self, run: Run) -> None:
+        """Look at the mixtures."""
+        mixtures = places(run.model, Mixture)
+        if not mixtures:
             raise InvalidInput("binary-relax: the network has no mixture; prepare it with weight='mixture:2'")
-        for name, mixture in self._mixtures.items():
+        for name, mixture in mixtures.items():
             if mixture.alpha is not None:
                 raise InvalidInput(f"binary-relax: {name} learns its shares; leave `learned` out, or use dqa")
             if mixture.parts[0] is None:
                 raise InvalidInput(f"binary-relax: the first part of {name} is the float; list the quantizer first")
+
+    def start(self, run: Run) -> None:
+        """Set the shares of the first, or of a resumed, epoch."""
+        self.check(run)
+        self._mixtures = places(run.model, Mixture)
         self._share_out(run, run.epoch)
         self._end_if_due(run)
 

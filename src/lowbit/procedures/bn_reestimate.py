@@ -41,12 +41,16 @@ class Reestimate(Modifier):
             raise InvalidInput(f"bn-reestimate: batches is {batches}, allowed are whole numbers from 1")
         self.batches = batches
 
-    def start(self, run: Run) -> None:
-        """Make sure that it will work in the end."""
+    def check(self, run: Run) -> None:
+        """Look for BatchNorm and batches."""
         if not norms(run.model):
             raise InvalidInput("bn-reestimate: the network has no BatchNorm with running statistics; leave it out")
         if run.batches is None:
             raise InvalidInput("bn-reestimate: the run has no training batches; make it with Run(batches=...)")
+
+    def start(self, run: Run) -> None:
+        """Make sure that it will work in the end."""
+        self.check(run)
 
     def epoch_end(self, run: Run) -> None:
         """Act after the last step."""

@@ -53,13 +53,17 @@ class CyclicalRate(Modifier):
         # the tiny part keeps a step that lies on a boundary from falling before it
         return FACTORS[int(len(FACTORS) * step / period + 1e-9) % len(FACTORS)]
 
-    def start(self, run: Run) -> None:
-        """Take the optimizer's rates as the bases."""
+    def check(self, run: Run) -> None:
+        """Compare a cycle with the length of the training."""
         if (self.period or run.steps_total / self.cycles) < len(FACTORS):
             raise InvalidInput(
                 f"clr: {self.cycles:g} cycles in {run.steps_total} steps leave a cycle fewer than {len(FACTORS)}, one "
                 "for each rate; use fewer cycles or train longer"
             )
+
+    def start(self, run: Run) -> None:
+        """Take the optimizer's rates as the bases."""
+        self.check(run)
         self._run = run
         self._bases = [float(group["lr"]) for group in run.optimizer.param_groups]
         self._set(run)

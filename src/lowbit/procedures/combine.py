@@ -39,6 +39,11 @@ class Combination(Procedure):
         for part in self.parts:
             part.before_prepare(model)
 
+    def check(self, run: Run) -> None:
+        """Each part checks."""
+        for part in self.parts:
+            part.check(run)
+
     def start(self, run: Run) -> None:
         """Each part starts."""
         for part in self.parts:

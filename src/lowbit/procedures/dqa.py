@@ -86,15 +86,21 @@ class DQA(Procedure):
         """T of a batch, from 1 to `batches`."""
         return self.t_first * (self.t_last / self.t_first) ** (batch / batches)
 
-    def start(self, run: Run) -> None:
-        """Check the mixtures; give alpha its first value, unless the training is resumed."""
-        self._mixtures = places(run.model, Mixture)
-        if not self._mixtures:
+    def check(self, run: Run) -> None:
+        """Look at the mixtures and the length of the training."""
+        mixtures = places(run.model, Mixture)
+        if not mixtures:
             raise InvalidInput("dqa: the network has no mixture; prepare it with {method: mixture, learned: true}")
         if not run.steps_total:
             raise InvalidInput("dqa: the temperature falls over the whole training; set steps_total of the Run")
-        for name, mixture in self._mixtures.items():
+        for name, mixture in mixtures.items():
             self._check(name, mixture)
+
+    def start(self, run: Run) -> None:
+        """Give alpha its first value, unless the training is resumed."""
+        self.check(run)
+        self._mixtures = places(run.model, Mixture)
+        for mixture in self._mixtures.values():
             mixture.normalize = self.alpha if self.alpha in ("detach", "in_graph") else "none"
             if run.step == 0:
                 assert mixture.alpha is not None

@@ -45,15 +45,18 @@ class Lipschitz(Modifier):
         self.strength, self.wide, self.of = strength, wide, of
         self._value = torch.zeros(())
 
+    def check(self, run: Run) -> None:
+        """Look for weights."""
+        layers = with_weights(run.model)
+        if not layers:
+            raise InvalidInput("lipschitz: the network has no convolution or linear layer, so no weights to act on")
+        if self.of == "quantized" and not any(getattr(m, "weight_quantizer", None) for m in layers):
+            raise InvalidInput("lipschitz: no layer has quantized weights; use of='float', or quantize weights")
+
     def start(self, run: Run) -> None:
         """Find the layers."""
-        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-        layers = {id(m.weight): m for m in run.model.modules() if isinstance(m, kinds)}
-        self._layers = list(layers.values())
-        if not self._layers:
-            raise InvalidInput("lipschitz: the network has no convolution or linear layer, so no weights to act on")
-        if self.of == "quantized" and not any(getattr(m, "weight_quantizer", None) for m in self._layers):
-            raise InvalidInput("lipschitz: no layer has quantized weights; use of='float', or quantize weights")
+        self.check(run)
+        self._layers = with_weights(run.model)
 
     def loss(self, run: Run, batch: Batch, output: Tensor) -> Tensor:
         """The penalty."""
@@ -71,6 +74,12 @@ class Lipschitz(Modifier):
     def epoch_end(self, run: Run) -> None:
         """Log the penalty of the epoch's last step."""
         run.log("lipschitz", self._value)
+
+
+def with_weights(model: nn.Module) -> list[nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear]:
+    """Convolutions and linear layers, once for each weight."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))]
+    return list({id(layer.weight): layer for layer in layers}.values())
 
 
 def gap(weight: Tensor, wide: str = "literal") -> Tensor:

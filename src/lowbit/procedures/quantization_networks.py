@@ -82,11 +82,20 @@ class QuantizationNetworks(Procedure):
         """T in an epoch, from 1, of a quantizer's training."""
         return min(self.factor * epoch, self.highest)
 
-    def start(self, run: Run) -> None:
-        """Find the quantizers and enter the first phase."""
+    def check(self, run: Run) -> None:
+        """Look for quantizers and for epochs enough."""
         found = places(run.model, Sigmoid).values()
         if not found:
             raise InvalidInput("quantization-networks: no layer uses sigmoid; prepare it with weight='sigmoid:2'")
+        if isinstance(run.batches, Sized) and len({q.role == "weight" for q in found}) == 2:
+            epochs, needed = round(run.steps_total / len(run.batches)), sum(length > 0 for length in self.phases)
+            if epochs < needed:
+                raise InvalidInput(f"quantization-networks: {needed} phases need as many epochs, there are {epochs}")
+
+    def start(self, run: Run) -> None:
+        """Find the quantizers and enter the first phase."""
+        self.check(run)
+        found = places(run.model, Sigmoid).values()
         if run.step == 0:
             for quantizer in found:
                 quantizer.ended.fill_(False)  # those of an earlier training were hardened at its end
@@ -98,10 +107,6 @@ class QuantizationNetworks(Procedure):
             self._held += [layer.weight for layer in layers if layer.weight_quantizer in self._weights]
         one_kind = not self._weights or not self._others
         self._ends = [0.0, 0.0] if one_kind else [sum(self.phases[: n + 1]) / sum(self.phases) for n in range(2)]
-        if isinstance(run.batches, Sized) and not one_kind:
-            epochs, needed = round(run.steps_total / len(run.batches)), sum(length > 0 for length in self.phases)
-            if epochs < needed:
-                raise InvalidInput(f"quantization-networks: {needed} phases need as many epochs, there are {epochs}")
         self.phase, self.epochs = WEIGHTS, {"weight": 1, "other": 1}
         while self.phase < BOTH and self._ends[self.phase] <= 0:
             self.phase += 1

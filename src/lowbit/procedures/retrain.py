@@ -21,6 +21,10 @@ class Retrain(Procedure):
     needs_float_start = True
 
     def start(self, run: Run) -> None:
+        """Check once more: the optimizer of a loop of one's own is only known here."""
+        self.check(run)
+
+    def check(self, run: Run) -> None:
         """Refuse weight decay, which pulls weights off levels that they have already learned."""
         decays = {group.get("weight_decay", 0.0) for group in run.optimizer.param_groups}
         if any(decays):

@@ -24,12 +24,13 @@ from torch import nn
 from lowbit.atomic import interrupts_wait, make_folder, replacing, write_text
 from lowbit.data import Batches, DataSet
 from lowbit.errors import InvalidInput
-from lowbit.procedures.base import Run
+from lowbit.procedures import Run
 from lowbit.provenance import provenance
 from lowbit.training.evaluate import Score, evaluate
 from lowbit.training.log import Row, read_log, write_log
 from lowbit.training.network import calibrated, float_network, load_data, quantized
 from lowbit.training.optimizers import make_optimizer
+from lowbit.training.randomness import seed_everything
 from lowbit.training.recipe_procedures import made
 from lowbit.training.recipes import Named, Recipe, read_recipe
 
@@ -82,11 +83,18 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
         raise InvalidInput(f"batch is {recipe.batch}, which {processes} processes cannot share equally")
     data = load_data(recipe)
     model = float_network(recipe, data)
+    batches = Batches(
+        data.train_x, data.train_y, size=recipe.batch // processes, seed=recipe.seed,
+        augment=recipe.augmentation, rank=rank, world_size=processes,
+    )  # fmt: skip
     before: dict[str, Any] = {}
     if recipe.pretrain:
+        if recipe.epochs and not (folder / FLOAT / RESULT).exists():
+            _rehearse(recipe, data, batches)
         started = train(recipe.float_part(), folder / FLOAT, progress=progress, accelerator=accelerator)
         model.load_state_dict(started.model.state_dict())
         before = {"float_accuracy": started.result["accuracy"]}
+        seed_everything(recipe.seed)  # whether the float training ran now or before, which draws other numbers
     elif recipe.start:
         before = _start(recipe, model, data)
     procedure = made(recipe)
@@ -126,6 +134,15 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     model.eval()
     # Evaluating after the last epoch has given the score already, unless that was before an interruption.
     return finish(folder, recipe, model, data, rows, before, score=scores[0] if scores else None, write=rank == 0)
+
+
+def _rehearse(recipe: Recipe, data: DataSet, batches: Batches) -> None:
+    """Refuse before the float training what could not work after it, on a network that is thrown away."""
+    procedure, model = made(recipe), float_network(recipe, data)
+    procedure.before_prepare(model)
+    calibrated(recipe, quantized(recipe, model, data), data)
+    optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
+    procedure.check(Run(model=model, optimizer=optimizer, steps_total=recipe.epochs * len(batches), batches=batches))
 
 
 def _start(recipe: Recipe, model: nn.Module, data: DataSet) -> dict[str, Any]:
