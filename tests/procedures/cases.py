@@ -6,5 +6,8 @@ CASES = {
     "distill": (LSQ, {}),
     "two-stage": (LSQ, {}),
     "progressive": ({**LSQ, "add": "lsq:3"}, {"bits": [8, 4, 2]}),
+    "loss-aware": ({"weight": "laq:3", "activation": "lsq:3"}, {}),
+    "inq": ({"weight": "inq:4", "activation": "lsq:3"}, {}),
+    "admm": ({"weight": "admm:2", "activation": "lsq:3"}, {"tune": 0.25}),
 }
 """name: (methods, settings)."""

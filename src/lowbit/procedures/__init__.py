@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from lowbit.errors import unknown
+from lowbit.procedures.admm import ADMMTraining
 from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
 from lowbit.procedures.binary_relax import BinaryRelax
 from lowbit.procedures.bn_reestimate import Reestimate
@@ -13,7 +14,9 @@ from lowbit.procedures.clr import CyclicalRate
 from lowbit.procedures.combine import Combination, combine
 from lowbit.procedures.distill import Distill
 from lowbit.procedures.dqa import DQA
+from lowbit.procedures.inq import INQTraining
 from lowbit.procedures.lipschitz import Lipschitz
+from lowbit.procedures.loss_aware import LossAwareTraining
 from lowbit.procedures.progressive import Progressive
 from lowbit.procedures.ptq import PTQ
 from lowbit.procedures.quantization_networks import QuantizationNetworks
@@ -26,11 +29,14 @@ __all__ = [
     "MODIFIERS",
     "PROCEDURES",
     "PTQ",
+    "ADMMTraining",
     "BinaryRelax",
     "Combination",
     "CyclicalRate",
     "Distill",
+    "INQTraining",
     "Lipschitz",
+    "LossAwareTraining",
     "Modifier",
     "Procedure",
     "Progressive",
@@ -55,6 +61,9 @@ PROCEDURES: dict[str, type[Procedure]] = {
         Distill,
         Progressive,
         TwoStage,
+        LossAwareTraining,
+        INQTraining,
+        ADMMTraining,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {
