@@ -9,5 +9,7 @@ CASES = {
     "loss-aware": ({"weight": "laq:3", "activation": "lsq:3"}, {}),
     "inq": ({"weight": "inq:4", "activation": "lsq:3"}, {}),
     "admm": ({"weight": "admm:2", "activation": "lsq:3"}, {"tune": 0.25}),
+    "hwang-sung": ({"weight": "l2:2", "activation": "lsq:3"}, {"images": 48}),
+    "shin": ({"weight": "l2:2", "activation": "lsq:2"}, {"gradual": [4, 2]}),
 }
 """name: (methods, settings)."""

@@ -14,6 +14,7 @@ from lowbit.procedures.clr import CyclicalRate
 from lowbit.procedures.combine import Combination, combine
 from lowbit.procedures.distill import Distill
 from lowbit.procedures.dqa import DQA
+from lowbit.procedures.hwang_sung import HwangSung
 from lowbit.procedures.inq import INQTraining
 from lowbit.procedures.lipschitz import Lipschitz
 from lowbit.procedures.loss_aware import LossAwareTraining
@@ -21,6 +22,7 @@ from lowbit.procedures.progressive import Progressive
 from lowbit.procedures.ptq import PTQ
 from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
+from lowbit.procedures.shin import Shin
 from lowbit.procedures.two_stage import TwoStage
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Combination",
     "CyclicalRate",
     "Distill",
+    "HwangSung",
     "INQTraining",
     "Lipschitz",
     "LossAwareTraining",
@@ -44,6 +47,7 @@ __all__ = [
     "Reestimate",
     "Retrain",
     "Run",
+    "Shin",
     "TwoStage",
     "combine",
     "procedure",
@@ -64,6 +68,8 @@ PROCEDURES: dict[str, type[Procedure]] = {
         LossAwareTraining,
         INQTraining,
         ADMMTraining,
+        HwangSung,
+        Shin,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {

@@ -48,7 +48,7 @@ class ADMMTraining(Procedure):
     excludes: Mapping[str, str] = {"lipschitz": "the second gradient of an extragradient step would lack its penalty"}
 
     def __init__(
-        self, rho: float = 1e-3, interval: int | None = None, extragradient: bool = True, tune: float = 0.0
+        self, rho: float = 1e-2, interval: int | None = None, extragradient: bool = True, tune: float = 0.0
     ) -> None:
         if not rho > 0 or not 0 <= tune < 1:
             raise InvalidInput(f"admm: rho is {rho}, tune {tune}; allowed are rho above 0, tune from 0, below 1")

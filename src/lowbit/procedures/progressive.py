@@ -1,6 +1,6 @@
 """Progressive bits: 8, 6, 4, 3, 2, each stage from the float weights of the last one.
 
-Source: the gradual quantization of Shin et al. 2016; the list of bits and equal stages are choices of this library.
+Source: the gradual quantization of Shin, Boo, Sung 2017; the list of bits and equal stages are choices of this library.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Progressive(Procedure):
     """
 
     name = "progressive"
+    roles: tuple[str, ...] = ("weight", "activation", "output")
+    """Of the quantizers that take part."""
 
     def __init__(self, bits: Sequence[int] | None = None) -> None:
         whole = bits is None or all(isinstance(b, int) and not isinstance(b, bool) and 1 <= b <= 16 for b in bits)
@@ -53,7 +55,7 @@ class Progressive(Procedure):
         """Note the widths that the network was prepared with."""
         self._run, self._stage = run, -1
         found = quantizer_paths(run.model)
-        self._own = {_place(q, path): q.bits for q, path in found.items() if q.role != "gradient"}
+        self._own = {_place(q, path): q.bits for q, path in found.items() if q.role in self.roles}
         smallest = min(self._own.values(), default=0)
         self._ladder = self.bits or (*(b for b in LADDER if b > smallest), smallest)
         if self._ladder[-1] != smallest:

@@ -29,5 +29,5 @@ class Retrain(Procedure):
         decays = {group.get("weight_decay", 0.0) for group in run.optimizer.param_groups}
         if any(decays):
             raise InvalidInput(
-                f"retrain: the optimizer has weight_decay {max(decays):g}; retraining goes without, use 0"
+                f"{self.name}: the optimizer has weight_decay {max(decays):g}; retraining goes without, use 0"
             )

@@ -56,6 +56,14 @@ class L2(Quantizer):
             step = search(w, 1.5 * size.amax(1) / self.top, self._units)
         self.average(self.step, self.ungroup(step))
 
+    def nearer(self, x: Tensor, rounds: int = 3) -> Tensor:
+        """D after some alternations from the current one on x: [] or [channels]."""
+        w = self.groups(x.detach())
+        step = self.step.reshape(-1).to(w)
+        for _ in range(rounds):
+            step = refined(w, step, self._units)
+        return self.ungroup(step).to(self.step)
+
     def scales(self, x: Tensor) -> Tensor:
         return self.step.to(x.dtype)[None]
 
@@ -97,9 +105,5 @@ class AdaptiveL2(L2):
 
     def track(self, x: Tensor) -> None:
         self.count += 1
-        w = self.groups(x)
-        step = self.step.reshape(-1).to(w)
-        for _ in range(3):
-            step = refined(w, step, self._units)
         # chosen without a branch, which a compiled training step could not follow
-        self.keep(self.step, torch.where(self.count % self.interval == 0, self.ungroup(step).to(self.step), self.step))
+        self.keep(self.step, torch.where(self.count % self.interval == 0, self.nearer(x), self.step))

@@ -85,7 +85,7 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     model = float_network(recipe, data)
     batches = Batches(
         data.train_x, data.train_y, size=recipe.batch // processes, seed=recipe.seed,
-        augment=recipe.augmentation, rank=rank, world_size=processes,
+        augment=recipe.augmentation if recipe.epochs else (), rank=rank, world_size=processes,
     )  # fmt: skip
     before: dict[str, Any] = {}
     if recipe.pretrain:
@@ -102,10 +102,6 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     if "start_accuracy" not in before:
         calibrated(recipe, quantized(recipe, model, data), data)
     rows: list[Row] = []
-    batches = Batches(
-        data.train_x, data.train_y, size=recipe.batch // processes, seed=recipe.seed,
-        augment=recipe.augmentation if recipe.epochs else (), rank=rank, world_size=processes,
-    )  # fmt: skip
     if recipe.epochs == 0 and procedure.works_untrained:
         optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
         procedure.start(Run(model=model, optimizer=optimizer, batches=batches))
