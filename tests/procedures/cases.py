@@ -11,5 +11,9 @@ CASES = {
     "admm": ({"weight": "admm:2", "activation": "lsq:3"}, {"tune": 0.25}),
     "hwang-sung": ({"weight": "l2:2", "activation": "lsq:3"}, {"images": 48}),
     "shin": ({"weight": "l2:2", "activation": "lsq:2"}, {"gradual": [4, 2]}),
+    "bit-learning": (
+        {"weight": "bitpruning:8", "activation": "dqdnn:6"},
+        {"gamma": 0.1, "size": 300, "freeze_at": 0.5},
+    ),
 }
 """name: (methods, settings)."""

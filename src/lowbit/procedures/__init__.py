@@ -9,6 +9,7 @@ from lowbit.errors import unknown
 from lowbit.procedures.admm import ADMMTraining
 from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
 from lowbit.procedures.binary_relax import BinaryRelax
+from lowbit.procedures.bit_learning import BitLearning
 from lowbit.procedures.bn_reestimate import Reestimate
 from lowbit.procedures.clr import CyclicalRate
 from lowbit.procedures.combine import Combination, combine
@@ -33,6 +34,7 @@ __all__ = [
     "PTQ",
     "ADMMTraining",
     "BinaryRelax",
+    "BitLearning",
     "Combination",
     "CyclicalRate",
     "Distill",
@@ -70,6 +72,7 @@ PROCEDURES: dict[str, type[Procedure]] = {
         ADMMTraining,
         HwangSung,
         Shin,
+        BitLearning,
     )
 }
 MODIFIERS: dict[str, type[Procedure]] = {
