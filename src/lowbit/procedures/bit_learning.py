@@ -58,7 +58,7 @@ class BitLearning(Procedure):
         operations: float | None = None,
         strength: float = 10.0,
         freeze_at: float = 0.75,
-        speed: float = 10.0,
+        speed: float = 30.0,
         widest: int = 8,
     ) -> None:
         budgets = [budget for budget in (size, operations) if budget is not None]
