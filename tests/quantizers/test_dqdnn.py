@@ -108,6 +108,16 @@ def test_parametrisations_are_one_function_by_the_chain_rule(trained: str, signe
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("trained", ["step, range", "width, step", "width, range"])
+def test_a_whole_width_can_be_set(trained: str) -> None:
+    for role, x in (("weight", V), ("activation", V.abs())):
+        q = quantizer({"method": "dqdnn", "bits": 6, "trained": trained}, role=role)
+        q.calibrate(x)
+        for bits in (4, 2):
+            q.set_bits(bits)
+            assert q.grid().bits == bits and q(x).abs().max().item() == pytest.approx(1.0, rel=1e-5)
+
+
 def test_width_stays_within_its_bounds() -> None:
     for trained in ("width, step", "width, range"):
         q = quantizer({"method": "dqdnn", "bits": 4, "trained": trained})

@@ -46,9 +46,7 @@ def set_bits(q: Learned, bits: int) -> None:
     if isinstance(q, BitPruning):
         q.width.fill_(bits)
     else:
-        limit = q.limit.clamp(1e-3, 64)
-        q.limit.copy_(limit)
-        q.step.copy_(limit / (2 ** (bits - bool(q.signed)) - 1))
+        q.set_bits(bits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,6 +131,14 @@ class DQDNN(Quantizer):
             d = Replace.apply(d, 2 ** rounded(torch.log2(d.detach())))
         return (d, m) if dtype is None else (d.to(dtype), m.to(dtype))
 
+    @torch.no_grad()
+    def set_bits(self, bits: int) -> None:
+        """Give it a whole width: the range stays, the step follows."""
+        m = self._numbers()[1].clone()
+        numbers = {"limit": m, "step": m / (2 ** (bits - bool(self.signed)) - 1), "width": torch.full_like(m, bits)}
+        for name, parameter in self.named_parameters():
+            parameter.copy_(numbers[name])
+
     @property
     def max_unit(self) -> int:
         return 2**14  # 64 / 2^-8
