@@ -80,3 +80,19 @@ def test_nan_stays_where_it_is(calibrated: torch.nn.Module) -> None:
     x = torch.linspace(-2, 2, 40)
     x[7] = float("nan")
     assert calibrated(x).isnan().nonzero().tolist() == [[7]]
+
+
+@pytest.mark.parametrize("method", ["lsq:2", "pact:2", "sign"])
+def test_gradients_that_are_not_finite_are_treated_alike(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the mask is 0 the gradient is 0, whatever arrives; where it is 1, NaN and infinity pass."""
+    q = quantizer(method, role="activation")
+    q.calibrate(torch.randn(64, generator=torch.Generator().manual_seed(1)))
+    x = torch.tensor([-50.0, 0.1, 0.1, 50.0])
+    for grad in ([torch.nan, 1.0, 2.0, torch.inf], [1.0, torch.nan, torch.inf, 2.0]):
+        found = []
+        for kernels in (fused._kernels, None):
+            with monkeypatch.context() as patch:
+                patch.setattr(fused, "_kernels", kernels)
+                found.append(step(q.eval(), x, torch.tensor(grad))[1])
+        torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)
+        assert found[0][0] == 0 and found[0][3] == 0

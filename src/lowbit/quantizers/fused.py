@@ -9,6 +9,7 @@ identical: sums are float64 over float32 products. torch.compile traces neither,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +36,20 @@ def _native(x: Tensor) -> bool:
 _LAST = torch.channels_last
 
 
+CHUNK = 1 << 15
+"""Numbers that several torch operations in a row pass over while they stay in cache."""
+
+
+def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Flat pieces of tensors of one shape, in memory order where all of them share it; else the whole tensors."""
+    first = tensors[0]
+    if first.ndim == 4 and all(t.is_contiguous(memory_format=_LAST) for t in tensors):
+        tensors = tuple(t.permute(0, 2, 3, 1) for t in tensors)
+    if not all(t.is_contiguous() for t in tensors):
+        return iter([tensors])
+    return zip(*(t.view(-1).split(CHUNK) for t in tensors), strict=True)
+
+
 def _like(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient in x's memory order."""
     if grad.stride() == x.stride():
@@ -58,16 +73,13 @@ class FakeLSQ(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (x,), s = ctx.saved_tensors, ctx.step
-        sums: tuple[Any, Any]
+        sums: Sequence[Any]
         if _native(x):
             g, dx = _like(grad, x), torch.empty_like(x)
             addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
             sums = _kernels.lsq_backward(*addresses, s, ctx.low, ctx.high, torch.get_num_threads())
         else:
-            v = x / s
-            dx = torch.where((v > ctx.low) & (v < ctx.high), grad, 0.0)
-            units = v.clamp_(ctx.low, ctx.high).round_()
-            sums = (grad * units).sum(dtype=torch.float64), (dx * x).sum(dtype=torch.float64)
+            dx, *sums = _lsq_backward(grad, x, s, ctx.low, ctx.high)
         return dx, torch.as_tensor(sums[0] - sums[1] / s, dtype=torch.float32), None, None
 
 
@@ -117,7 +129,10 @@ class FakeRange(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, s: float, top: int) -> Tensor:
-        return (x - low).div_(s).round_().clamp_(0, top).mul_(s).add_(low)
+        y = torch.empty_like(x)
+        for a, out in _chunks(x, y):
+            torch.sub(a, low, out=out).div_(s).round_().clamp_(0, top).mul_(s).add_(low)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -145,7 +160,10 @@ def uniform(x: Tensor, s: float, low: int, high: int) -> Tensor:
         y = torch.empty_like(x)
         _kernels.uniform_forward(x.data_ptr(), y.data_ptr(), x.numel(), s, low, high, torch.get_num_threads())
         return y
-    return (x / s).clamp_(low, high).round_().add_(0.0).mul_(s)
+    y = torch.empty_like(x)
+    for a, out in _chunks(x, y):
+        torch.div(a, s, out=out).clamp_(low, high).round_().add_(0.0).mul_(s)
+    return y
 
 
 def signs(x: Tensor) -> Tensor:
@@ -154,7 +172,10 @@ def signs(x: Tensor) -> Tensor:
         y = torch.empty_like(x)
         _kernels.sign_forward(x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
         return y
-    return torch.where(x >= 0, 1.0, torch.where(x < 0, -1.0, x))
+    y = torch.empty_like(x)
+    for a, out in _chunks(x, y):
+        out.copy_(torch.where(a >= 0, 1.0, torch.where(a < 0, -1.0, a)))
+    return y
 
 
 def half_wave(x: Tensor, s: float, high: int) -> Tensor:
@@ -172,9 +193,41 @@ def clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[T
         g, dx = _like(grad, x), torch.empty_like(x)
         addresses = (g.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel())
         return dx, *_kernels.clip_backward(*addresses, first, last, torch.get_num_threads())
-    dx = torch.where((x >= first) & (x <= last), grad, 0.0)
-    above = torch.where(x > last, grad, 0.0).sum(dtype=torch.float64)
-    below = torch.where(x < first, grad, 0.0).sum(dtype=torch.float64)
+    return _clip_backward(grad, x, first, last)
+
+
+def _lsq_backward(grad: Tensor, x: Tensor, s: float, low: int, high: int) -> tuple[Tensor, Tensor, Tensor]:
+    """dx, sum g * unit, and sum g * x over the inside, as the native loop gives them."""
+    g, dx = _like(grad, x), torch.empty_like(x)
+    units, inner = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for a, b, out in _chunks(g, x, dx):
+        v = b / s
+        mask = torch.gt(v, low, out=torch.empty_like(v)).mul_(torch.lt(v, high, out=torch.empty_like(v)))
+        torch.mul(a, mask, out=out)
+        units.add_(v.clamp_(low, high).round_().mul_(a).sum(dtype=torch.float64))
+        inner.add_(torch.mul(out, b, out=mask).sum(dtype=torch.float64))
+    if not bool(
+        units.isfinite() & inner.isfinite()
+    ):  # masks of numbers, many times faster than of truths, make 0 * NaN
+        dx = torch.where((x / s > low) & (x / s < high), g, 0.0)
+    return dx, units, inner
+
+
+def _clip_backward(grad: Tensor, x: Tensor, first: float, last: float) -> tuple[Tensor, Tensor, Tensor]:
+    """dx, and the sums of g above `last` and below `first`, as the native loop gives them."""
+    g, dx = _like(grad, x), torch.empty_like(x)
+    above, below = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
+    for a, b, out in _chunks(g, x, dx):
+        over, under = torch.gt(b, last, out=torch.empty_like(b)), torch.lt(b, first, out=torch.empty_like(b))
+        torch.ge(b, first, out=out).mul_(torch.le(b, last, out=torch.empty_like(b))).mul_(a)
+        above.add_(over.mul_(a).sum(dtype=torch.float64))
+        below.add_(under.mul_(a).sum(dtype=torch.float64))
+        total.add_(out.sum(dtype=torch.float64))
+    if not bool((above + below + total).isfinite()):
+        dx = torch.where((x >= first) & (x <= last), g, 0.0)
+        above = torch.where(x > last, g, 0.0).sum(dtype=torch.float64)
+        below = torch.where(x < first, g, 0.0).sum(dtype=torch.float64)
     return dx, above, below
 
 
