@@ -36,9 +36,8 @@ def test_named_recipes_exist(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("name", ["binary-relax", "dqa", "quantization-networks"])
+@pytest.mark.parametrize("name", sorted(PROCEDURES.keys() - {"plain", "retrain"}))
 def test_procedures_have_a_page(name: str) -> None:
-    assert name in PROCEDURES
     assert (ROOT / "docs" / "procedures" / f"{name}.md").read_text().startswith(f"# {name}\n")
 
 

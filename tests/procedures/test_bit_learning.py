@@ -8,7 +8,7 @@ import torch
 import lowbit
 from lowbit.errors import InvalidInput
 from lowbit.procedures import procedure
-from lowbit.procedures.learned_bits import Cost, learned, rounded_widths, set_bits, smooth, whole
+from lowbit.procedures.learned_bits import Cost, learned, rounded_widths, whole
 from tests.procedures.plain import assert_converts, run_of, started, train
 
 PRUNING = {"weight": "bitpruning:8", "activation": "bitpruning:8"}
@@ -47,7 +47,7 @@ def test_the_penalty_on_widths_is_the_formula(share):
 
 def test_the_penalty_on_a_budget_is_the_formula():
     learning, run = begun(STEPS, size=300, operations=1e5, strength=3)
-    bits = {name: float(smooth(q).detach()) for name, q in learned(run.model).items()}
+    bits = {name: float(q.smooth_bits().detach()) for name, q in learned(run.model).items()}
     q = run.model[3].weight_quantizer
     assert bits["3.weight"] == pytest.approx(math.log2(float((q.limit / q.step).detach()) + 1) + 1)
     size = sum(bits[f"{i}.weight"] * w / 8 for i, w in zip((0, 3, 7), WEIGHTS, strict=True))
@@ -97,14 +97,18 @@ def test_rounding_up_and_then_the_least_loss_first():
     assert [less[run.model[i].input_quantizer] for i in (0, 3, 7)] == [8, 8, 8]
 
 
-@pytest.mark.parametrize(("signed", "bits"), [(True, 3), (False, 2)])
-def test_dqdnn_takes_a_whole_width(signed, bits):
-    role = "weight" if signed else "activation"
-    q = lowbit.quantizer("dqdnn:5", role=role, signed=signed)
-    q.calibrate(torch.linspace(-1 if signed else 0, 1, 50))
-    set_bits(q, bits)
+@pytest.mark.parametrize(("signed", "bits"), [(True, 3), (False, 2), (True, 2), (False, 1)])
+@pytest.mark.parametrize("trained", ["step, range", "width, step", "width, range"])
+@pytest.mark.parametrize("power_of_two", [False, True])
+def test_dqdnn_takes_a_whole_width(signed, bits, trained, power_of_two):
+    spec = {"method": "dqdnn", "bits": 5, "trained": trained, "power_of_two": power_of_two}
+    q = lowbit.quantizer(spec, role="weight" if signed else "activation", signed=signed)
+    q.calibrate(torch.linspace(-0.7 if signed else 0, 0.7, 50))
+    q.set_bits(bits)
     assert whole(q) == q.grid().bits == bits
-    assert float(smooth(q).detach()) == pytest.approx(bits)
+    assert float(q.smooth_bits().detach()) == pytest.approx(bits)
+    step = float(q.grid().scale)
+    assert not power_of_two or math.log2(step) == round(math.log2(step))
 
 
 def test_speed_multiplies_what_the_optimizer_did():

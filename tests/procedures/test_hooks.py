@@ -99,3 +99,28 @@ def test_relaxed_weights_are_float_in_training_alone():
 
 def test_quantizers_remember_their_spec():
     assert str(lowbit.quantizer("lsq:3@channel").spec) == "lsq:3@channel"
+
+
+REFUSED = {
+    "two-stage": ("weight: lsq:2", ""),
+    "progressive": ("weight: lsq:2", ""),
+    "bit-learning": ("weight: lsq:2", ", gamma: 1"),
+    "loss-aware": ("weight: lsq:2", ""),
+    "inq": ("weight: inq:4", ""),
+    "admm": ("weight: admm:2\noptimizer: {name: adam}\nmodel: {name: fcdnn}", ", tune: 0.5"),
+    "hwang-sung": ("weight: l2:2\noptimizer: {weight_decay: 0.1}", ""),
+    "shin": ("weight: l2:2\noptimizer: {weight_decay: 0.1}", ""),
+}
+"""Recipes that cannot work, by procedure: the weights and more, and settings."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_before_the_float_training(name, tmp_path):
+    weight, settings = REFUSED[name]
+    data = "rings" if "fcdnn" in weight else "digits"
+    text = f"data: {{name: {data}, train: 64}}\nprocedure: {{name: {name}{settings}}}\n{weight}\n"
+    text += "pretrain: {epochs: 1}\nepochs: 1\nschedule: {warmup: 0}\n"
+    text += "" if "model:" in weight else "model: {name: digits_net, width: 8}\n"
+    with pytest.raises(InvalidInput, match=f"^{name}: "):
+        train(parse_recipe(text), tmp_path, progress=False, accelerator="cpu")
+    assert not (tmp_path / "float").exists()

@@ -56,6 +56,10 @@ class ADMMTraining(Procedure):
             raise InvalidInput(f"admm: interval is {interval}, allowed are whole numbers of steps from 1, or null")
         self.rho, self.interval, self.extragradient, self.tune = rho, interval, extragradient, tune
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """U = 0, G = Proj(W)."""
         self._quantizers = places(run.model, ADMM)

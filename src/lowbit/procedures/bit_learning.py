@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lowbit.errors import InvalidInput
 from lowbit.procedures.base import Batch, Procedure, Run
-from lowbit.procedures.learned_bits import Cost, current, learned, rounded_widths, set_bits, shares, smooth, whole
+from lowbit.procedures.learned_bits import Cost, current, learned, rounded_widths, shares, whole
 from lowbit.procedures.stages import stage
 from lowbit.quantizers.bitpruning import BitPruning
 
@@ -80,6 +80,10 @@ class BitLearning(Procedure):
         self.strength, self.freeze_at, self.speed, self.widest = strength, freeze_at, speed, widest
         self._frozen = False
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """Find the widths, and see whether the budgets can be met."""
         self._learned = learned(run.model)
@@ -106,7 +110,7 @@ class BitLearning(Procedure):
         """gamma * sum lam_i n_i + strength * sum max(0, cost / budget - 1)^2, float64."""
         total = torch.zeros((), dtype=torch.float64)
         if self.gamma:
-            total = total + self.gamma * sum(lam * smooth(q).double().cpu() for q, lam in self._lam.items())
+            total = total + self.gamma * sum(lam * q.smooth_bits().double().cpu() for q, lam in self._lam.items())
         for budget, cost in ((self.size, self._cost.size), (self.operations, self._cost.operations)):
             if budget is not None:
                 total = total + self.strength * (cost(current) / budget - 1).clamp_min(0).square()
@@ -132,7 +136,7 @@ class BitLearning(Procedure):
         if run.step >= run.steps_total and not self._frozen:
             self._freeze(run)
         for role in ("weight", "activation"):
-            widths = [float(smooth(q).detach()) for q in self._learned.values() if q.role == role]
+            widths = [float(q.smooth_bits().detach()) for q in self._learned.values() if q.role == role]
             if widths:
                 run.log(f"bits_{role}", sum(widths) / len(widths))
         run.log("size", float(self._cost.size(current).detach()))
@@ -153,5 +157,5 @@ class BitLearning(Procedure):
 
     def _freeze(self, run: Run) -> None:
         for q, bits in rounded_widths(run.model, self.widest, self.size, self.operations).items():
-            set_bits(q, bits)
+            q.set_bits(bits)
         self._frozen = True

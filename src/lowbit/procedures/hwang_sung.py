@@ -63,11 +63,15 @@ class HwangSung(Retrain):
         """Copy the float network, whose answers are the measure."""
         self._float = copy.deepcopy(model)
 
+    def check(self, run: Run) -> None:
+        """Look for weights, beside what retraining asks."""
+        super().check(run)
+        if not l2_layers(run.model):
+            raise InvalidInput("hwang-sung: no layer has weights by l2; prepare it with weight='l2:3'")
+
     def start(self, run: Run) -> None:
         """Set the steps, unless the training is a resumed one."""
         super().start(run)
-        if not l2_layers(run.model):
-            raise InvalidInput("hwang-sung: no layer has weights by l2; prepare it with weight='l2:3'")
         if run.step == 0:
             self._refine(run)
         if self.float_derivative and run.steps_total:

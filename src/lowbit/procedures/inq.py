@@ -71,6 +71,10 @@ class INQTraining(Procedure):
             )
         self.fractions = tuple(fractions)
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """Find the weights; training uses them as they are from now on."""
         self._quantizers = places(run.model, INQ)

@@ -25,11 +25,6 @@ def learned(model: nn.Module) -> dict[str, Learned]:
     return {f"{path}.{q.role}": q for q, path in quantizer_paths(model).items() if isinstance(q, (BitPruning, DQDNN))}
 
 
-def smooth(q: Learned) -> Tensor:
-    """The width as a differentiable number: n, or log2(m / d + 1) + 1 (unsigned: without the + 1)."""
-    return q.width.clamp(1, 16) if isinstance(q, BitPruning) else q.smooth_bits()
-
-
 def whole(q: Learned) -> int:
     """The width of its grid in eval."""
     return math.ceil(float(q.width.detach().clamp(1, 16))) if isinstance(q, BitPruning) else int(q.grid().bits)
@@ -38,15 +33,6 @@ def whole(q: Learned) -> int:
 def lowest(q: Learned) -> int:
     """The narrowest grid it can have."""
     return 1 if isinstance(q, BitPruning) else 1 + bool(q.signed)
-
-
-@torch.no_grad()
-def set_bits(q: Learned, bits: int) -> None:
-    """Give it a whole width; dqdnn keeps its range and changes its step."""
-    if isinstance(q, BitPruning):
-        q.width.fill_(bits)
-    else:
-        q.set_bits(bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +109,7 @@ def _sum(parts: list[Tensor | float]) -> Tensor:
 
 def current(q: Quantizer) -> Tensor | float:
     """The trained width, differentiable, or the fixed one."""
-    return smooth(q) if isinstance(q, (BitPruning, DQDNN)) else float(q.bits)
+    return q.smooth_bits() if isinstance(q, (BitPruning, DQDNN)) else float(q.bits)
 
 
 def rounded_widths(
@@ -142,7 +128,7 @@ def rounded_widths(
     """
     cost = Cost(model)
     found = list(learned(model).values())
-    wanted = {q: float(smooth(q).detach()) for q in found}
+    wanted = {q: float(q.smooth_bits().detach()) for q in found}
     bits = {q: max(lowest(q), min(widest, whole(q))) for q in found}
 
     def at(q: Quantizer) -> float:

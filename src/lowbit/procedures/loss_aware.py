@@ -31,6 +31,10 @@ class LossAwareTraining(Procedure):
 
     name = "loss-aware"
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """Find the weights."""
         self._followers: list[tuple[LossAware, Tensor]] = []

@@ -51,6 +51,10 @@ class Progressive(Procedure):
             raise InvalidInput(f"{self.name}: bits are {bits}, allowed are falling whole numbers from 16 to 1")
         self.bits = None if bits is None else tuple(bits)
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """Note the widths that the network was prepared with."""
         self._run, self._stage = run, -1

@@ -51,15 +51,21 @@ class Shin(Retrain):
         self.interval, self.gradual = interval, gradual
         self._stages = None if gradual is False else _Gradual(None if gradual is True else gradual)
 
-    def start(self, run: Run) -> None:
-        """Find the weights."""
-        super().start(run)
+    def check(self, run: Run) -> None:
+        """Look at the weights, beside what retraining asks."""
+        super().check(run)
         found = l2_layers(run.model)
         if not found:
             raise InvalidInput("shin: no layer has weights by l2; prepare it with weight='l2:3'")
         for name, layer in found.items():
             if isinstance(layer.weight_quantizer, AdaptiveL2):
                 raise InvalidInput(f"shin: {name} has adaptive-l2, which follows its weights by itself; use l2")
+        if self._stages:
+            self._stages.check(run)
+
+    def start(self, run: Run) -> None:
+        """Begin with the first stage."""
+        super().start(run)
         if self._stages:
             self._stages.start(run)
 

@@ -41,6 +41,10 @@ class TwoStage(Procedure):
             raise InvalidInput(f"two-stage: share is {share}, allowed are numbers between 0 and 1")
         self.share = share
 
+    def check(self, run: Run) -> None:
+        """As `start`, on a network that may be thrown away."""
+        self.start(run)
+
     def start(self, run: Run) -> None:
         """Find the quantizers."""
         layers = [m for m in run.model.modules() if isinstance(m, WeightLayer)]

@@ -66,6 +66,15 @@ class BitPruning(Quantizer):
         """Round the width up."""
         self.width.clamp_(1, 16).ceil_()
 
+    @torch.no_grad()
+    def set_bits(self, bits: int) -> None:
+        """Give it a whole width."""
+        self.width.fill_(bits)
+
+    def smooth_bits(self) -> Tensor:
+        """n within its bounds, differentiable."""
+        return self.width.clamp(1, 16)
+
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """lo and hi of each group: [] or [channels]."""
         if self.range is not None:

@@ -131,14 +131,6 @@ class DQDNN(Quantizer):
             d = Replace.apply(d, 2 ** rounded(torch.log2(d.detach())))
         return (d, m) if dtype is None else (d.to(dtype), m.to(dtype))
 
-    @torch.no_grad()
-    def set_bits(self, bits: int) -> None:
-        """Give it a whole width: the range stays, the step follows."""
-        m = self._numbers()[1].clone()
-        numbers = {"limit": m, "step": m / (2 ** (bits - bool(self.signed)) - 1), "width": torch.full_like(m, bits)}
-        for name, parameter in self.named_parameters():
-            parameter.copy_(numbers[name])
-
     @property
     def max_unit(self) -> int:
         return 2**14  # 64 / 2^-8
@@ -147,6 +139,17 @@ class DQDNN(Quantizer):
         """log2(m / d + 1) + 1 (unsigned: without the + 1): the width as penalties see it, differentiable."""
         d, m = self._numbers()
         return torch.log2(m / d + 1) + float(bool(self.signed))
+
+    @torch.no_grad()
+    def set_bits(self, bits: int) -> None:
+        """Give it a whole width; it keeps its range, and with `power_of_two` may exceed it."""
+        high = 2 ** (bits - bool(self.signed)) - 1
+        step = self._numbers()[1] / high
+        if self.power_of_two:
+            step = 2 ** torch.log2(step).ceil()  # not the nearest: the range must not need one bit more
+        exact = {"width": torch.full_like(step, bits), "step": step, "limit": step * high}
+        for name, parameter in self.named_parameters():
+            parameter.copy_(exact[name])
 
     def scales(self, x: Tensor) -> Tensor:
         return self._numbers(x.dtype)[0].detach()[None]

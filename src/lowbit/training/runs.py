@@ -98,8 +98,8 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     elif recipe.start:
         before = _start(recipe, model, data)
     procedure = made(recipe)
-    procedure.before_prepare(model)
-    if "start_accuracy" not in before:
+    if "start_accuracy" not in before:  # else it has its quantizers already
+        procedure.before_prepare(model)
         calibrated(recipe, quantized(recipe, model, data), data)
     rows: list[Row] = []
     if recipe.epochs == 0 and procedure.works_untrained:
