@@ -33,7 +33,10 @@ def curves(name: str, role: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.n
         try:
             q = quantizer(f"{name}:{bits}@tensor", role=role).eval()
             torch.manual_seed(0)
-            q.calibrate(torch.randn(4096) * 0.6 if role != "weight" else torch.linspace(-1.5, 1.5, 601))
+            seen = torch.randn(4096) * 0.6
+            # levels of sigmoid's activations start at 0: they are made for what comes out of a ReLU
+            seen = torch.linspace(-1.5, 1.5, 601) if role == "weight" else seen.relu() if name == "sigmoid" else seen
+            q.calibrate(seen)
         except ValueError:
             continue
         if role == "gradient":  # one sample; beside its rounded value the mean of many noisy ones
@@ -41,7 +44,8 @@ def curves(name: str, role: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.n
             mean = q.train()(sample.expand(1000, -1)).mean(0)
             found[f"{bits} bit" + "s" * (bits > 1)] = (sample[0].numpy(), q.eval()(sample)[0].numpy(), mean.numpy())
             continue
-        x = torch.linspace(-1.5, 1.5, 601, requires_grad=True)
+        end = 2.0 if role == "activation" else 1.5  # beyond the last level of hwgq
+        x = torch.linspace(-1.5, end, 601, requires_grad=True)
         y = q(x)
         y.sum().backward()
         assert x.grad is not None

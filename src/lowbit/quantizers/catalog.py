@@ -165,6 +165,8 @@ def _bits(name: str, bits: Any) -> int:
         value = -1
     if isinstance(bits, (bool, float)) or not card.min_bits <= value <= card.max_bits:
         given = "none were given" if bits is None else f"got {bits!r}"
+        if value == 32:
+            given += " (floats are method None)"
         bits = "bit" if allowed == "1" else "bits"
         usual = min(max(card.min_bits, 2), card.max_bits)
         raise ValueError(f"{name} takes {allowed} {bits}, {given}; write e.g. '{name}:{usual}'")
