@@ -8,6 +8,8 @@
 #include "ops/bits/select.h"
 #include "ops/dot8/reference.h"
 #include "ops/dot8/select.h"
+#include "ops/tile8/reference.h"
+#include "ops/tile8/select.h"
 
 namespace lowbit {
 
@@ -93,10 +95,41 @@ bool check_bits(Isa isa, unsigned seed) {
   return tile.equal(t.pixels, t.blocks);
 }
 
+bool check_tile8(Isa isa, unsigned seed) {
+  std::mt19937 random(seed);
+  const int count = 1 + static_cast<int>(random() % 9), bits = 1 << random() % 4;
+  const int rows = 1 + static_cast<int>(random() % TILE_ROWS);
+  const int tiles = 1 + static_cast<int>(random() % JOB_TILES),
+            blocks = 1 + static_cast<int>(random() % JOB_BLOCKS);
+  const int64_t row_bytes = 1 + random() % 200;
+  std::vector<uint8_t> memory(static_cast<size_t>(1000 + TILE_ROWS * row_bytes + STEP_BYTES));
+  for (uint8_t& byte : memory) byte = static_cast<uint8_t>(random());
+  std::vector<const uint8_t*> x;
+  for (int i = 0; i < tiles; ++i) x.push_back(memory.data() + random() % 500);
+  std::vector<int64_t> steps;
+  for (int i = 0; i < count; ++i) steps.push_back(random() % 500);
+  std::vector<uint8_t> w(static_cast<size_t>(blocks * count * tile_bytes(bits)));
+  for (uint8_t& value : w) value = static_cast<uint8_t>(random());
+  int8_t table[16];
+  for (int8_t& value : table) value = static_cast<int8_t>(random());
+  alignas(64) uint8_t scratch[TILE_SCRATCH];
+  std::vector<int32_t> got(JOB_TILES * TILE_ROWS * STRIDE), want = got;
+  TileJob t{x.data(), row_bytes, rows,   steps.data(), count,  w.data(), bits,
+            table,    tiles,     blocks, got.data(),   STRIDE, scratch};
+  const TileKernel& kernel = select_tile8(isa).kernel;
+  kernel.open(rows);
+  kernel.run(t);
+  kernel.close();
+  t.out = want.data();
+  tile8_reference(t);
+  return got == want;
+}
+
 }  // namespace
 
 void bind_check(nanobind::module_& m) {
   m.def("check_dot8", [](int isa, unsigned seed) { return check_dot8(static_cast<Isa>(isa), seed); });
+  m.def("check_tile8", [](int isa, unsigned seed) { return check_tile8(static_cast<Isa>(isa), seed); });
   m.def("check_bits", [](int isa, unsigned seed) { return check_bits(static_cast<Isa>(isa), seed); });
 }
 

@@ -140,8 +140,8 @@ void bind_plan(nb::module_& m) {
   m.def("choose_layer", [](int isa, const std::vector<int64_t>& shape, Array<int32_t> units,
                            const std::vector<int>& x_planes, bool ones, bool codebook, int64_t budget) {
     return choose_layer(static_cast<Isa>(isa),
-                        {shape.at(0), shape.at(1), shape.at(2), shape.at(3), shape.at(4)}, to_units(units),
-                        x_planes, ones, codebook, budget);
+                        {shape.at(0), shape.at(1), shape.at(2), shape.at(3), shape.at(4), shape.at(5)},
+                        to_units(units), x_planes, ones, codebook, budget);
   });
   m.def("isa_present", [](int isa) { return isa_present(static_cast<Isa>(isa)); });
   nb::class_<NativePlan>(m, "Plan")

@@ -14,6 +14,7 @@ namespace {
 // one port of two, AMD (Zen 4, 5) on as many as it adds on.
 double plane_rate(Isa isa) {
   switch (isa) {
+    case Isa::amx:
     case Isa::avx512:
 #if defined(__x86_64__)
       __builtin_cpu_init();
@@ -50,11 +51,17 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
     return size <= budget ? std::make_pair(std::string("depthwise"), size) : direct;
   }
   bool bytes_fit = !codebook;
-  int64_t dot_size = corr, bit_size = corr;
+  bool tiles_fit = !ones;
+  int64_t dot_size = corr, bit_size = corr, tile_size = corr;
   double dot_cost = 0, bit_cost = 0;
   const int64_t quads = (shape.inner + 3) / 4, words = (shape.inner + 31) / 32;
   for (const Units& units : weights) {
-    bytes_fit = bytes_fit && byte_operand(units).fits;
+    const ByteOperand byte = byte_operand(units);
+    bytes_fit = bytes_fit && byte.fits;
+    tiles_fit = tiles_fit && byte.fits && byte.first == 0;
+    const size_t codes = units.size() + (shape.inner % 64 != 0);  // one for bytes that are no channel
+    const int64_t bits = codes <= 2 ? 1 : codes <= 4 ? 2 : codes <= 16 ? 4 : 8;
+    tile_size += shape.groups * outer * shape.taps * ((shape.inner + 63) / 64) * 8 * bits;
     const PlaneOperand planes = plane_operand(units);
     dot_size += shape.groups * outer * shape.taps * quads * 4;
     bit_size += shape.groups * outer * shape.taps * words * 4 * static_cast<int64_t>(planes.planes.size());
@@ -63,6 +70,8 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
       bit_cost += static_cast<double>(32 * words * planes.products() * n) / plane_rate(isa);
     }
   }
+  const std::pair<std::string, int64_t> tile{"tile8", tile_size};
+  if (isa == Isa::amx && tiles_fit && shape.pixels >= 8 && tile_size <= budget) return tile;
   bytes_fit = bytes_fit || (codebook && weights.size() <= 4);
   const bool bits_first = bit_cost < dot_cost;
   const std::pair<std::string, int64_t> dot{"dot8", dot_size}, bits{"bits", bit_size};

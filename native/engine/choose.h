@@ -12,10 +12,11 @@ namespace lowbit {
 
 struct LayerShape {
   int64_t groups, inner, outer, taps;
+  int64_t pixels;   // of the output
   int64_t classes;  // upper bound of the padding classes, 0 where none is needed
 };
 
-// Returns the kind ("dot8", "bits", "depthwise", "direct") and the bytes it will allocate.
+// Returns the kind ("tile8", "dot8", "bits", "depthwise", "direct") and the bytes it will allocate.
 // x_planes: planes of every input term, empty where an input has no byte form.
 std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
                                              const std::vector<Units>& weights,

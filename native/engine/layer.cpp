@@ -234,6 +234,7 @@ class LayerStep : public Step {
 }  // namespace
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa) {
+  if (kind == "tile8") return make_tile_layer(std::move(spec), std::move(epilogue), isa);
   const Kind k = kind == "dot8" ? Kind::dot8 : kind == "bits" ? Kind::bits : Kind::depthwise;
   LayerTerms layer = k == Kind::dot8   ? pack_dot8(spec)
                      : k == Kind::bits ? pack_bits(spec)

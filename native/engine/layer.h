@@ -37,6 +37,7 @@ struct LayerSpec {
 };
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa);
+std::unique_ptr<Step> make_tile_layer(LayerSpec spec, Epilogue epilogue, Isa isa);
 std::unique_ptr<Step> make_direct(LayerSpec spec, std::vector<Units> input_units, bool codebook,
                                   Epilogue epilogue, Isa isa);
 

@@ -1,9 +1,11 @@
 // Weights of a layer in the layout of its kernel, and what turns raw sums into accumulators.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "engine/layer.h"
+#include "engine/tile_geometry.h"
 
 namespace lowbit {
 
@@ -17,7 +19,9 @@ struct LayerTerm {
   Coding coding = Coding::and_;
   int w_planes = 0;
   std::vector<int32_t> w_weight;
-  std::vector<int32_t> corr;  // [classes][channels + 16], empty where it is 0
+  int bits = 8;                    // tile8: of a packed code
+  std::array<int8_t, 16> table{};  // tile8: operand of each code
+  std::vector<int32_t> corr;       // [classes][channels + 16], empty where it is 0
 };
 
 struct LayerTerms {
@@ -25,15 +29,20 @@ struct LayerTerms {
   std::vector<int8_t> bytes;        // dot8
   std::vector<uint32_t> words;      // bits
   std::vector<int16_t> units;       // depthwise
+  std::vector<uint8_t> tiles;       // tile8; what starts at aligned_tiles()
   bool gather = false;              // dot8: taps of few channels are copied side by side first
   int64_t taps = 1, tap_words = 1;  // as the kernel sees them
   int64_t group_blocks = 1;
   PadClasses rows, columns;  // with zero padding and operands that do not start at unit 0
   int64_t classes = 1;
+
+  uint8_t* aligned_tiles() { return tiles.data() + (-reinterpret_cast<uintptr_t>(tiles.data()) & 63); }
+  const uint8_t* aligned_tiles() const { return const_cast<LayerTerms*>(this)->aligned_tiles(); }
 };
 
 LayerTerms pack_dot8(const LayerSpec& spec);
 LayerTerms pack_bits(const LayerSpec& spec);
 LayerTerms pack_depthwise(const LayerSpec& spec);
+LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps);
 
 }  // namespace lowbit

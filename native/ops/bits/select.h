@@ -21,6 +21,7 @@ struct BitChoice {
 inline BitChoice select_bits(Isa isa) {
 #if defined(__x86_64__)
   switch (isa) {
+    case Isa::amx:
     case Isa::avx512:
       return {bits_12x16_avx512vpopcntdq, "12x16_avx512vpopcntdq"};
     case Isa::avx512bw:

@@ -21,6 +21,7 @@ struct DotChoice {
 inline DotChoice select_dot8(Isa isa, bool pairs_fit) {
 #if defined(__x86_64__)
   switch (isa) {
+    case Isa::amx:
     case Isa::avx512:
       return {dot8_u8s8_6x64_avx512vnni, "dot8_u8s8_6x64_avx512vnni"};
     case Isa::avx512bw:

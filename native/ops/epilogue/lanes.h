@@ -29,6 +29,11 @@ LOWBIT_INLINE I16 quantize_lanes(F16 v, const Stage& s) {
   return __builtin_convertvector(code - low, I16);
 }
 
+// First number of pixel p's data in a column.
+LOWBIT_INLINE int32_t* data_at(const EpilogueTile& e, int p, int column) {
+  return e.data + (e.rows ? e.rows[p] : p) * e.row_stride + column;
+}
+
 template <int N>
 LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int column, F16* f, I16* v) {
   const int c = e.channel + column;
@@ -39,9 +44,10 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       for (int n = 0; n < N; ++n) f[n] = __builtin_convertvector(v[n], F16) * a0;
       for (int term = 1; term < e.terms; ++term) {
         const F16 at = s.step ? load<F16>(s.a + term * s.stride + ca) : splat(s.a[term * s.stride]);
-        const int32_t* data = e.data + term * e.term_stride + p * e.row_stride + column;
-        for (int n = 0; n < N; ++n)
-          f[n] = f[n] + __builtin_convertvector(load<I16>(data + n * e.row_stride), F16) * at;
+        for (int n = 0; n < N; ++n) {
+          const int32_t* data = data_at(e, p + n, column) + term * e.term_stride;
+          f[n] = f[n] + __builtin_convertvector(load<I16>(data), F16) * at;
+        }
       }
       if (s.b) {
         const F16 b = load<F16>(s.b + c);
@@ -143,12 +149,11 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column) {
   const int lanes = smaller(LANES, e.channels - column), c = e.channel + column;
   F16 f[N];
   I16 v[N];
-  int32_t* data = e.data + p * e.row_stride + column;
   if (e.finish) {
     for (int term = 0; term < e.terms; ++term) {
       const Finish& to = e.finish[term];
-      int32_t* row = data + term * e.term_stride;
-      for (int n = 0; n < N; ++n, row += e.row_stride) {
+      for (int n = 0; n < N; ++n) {
+        int32_t* row = data_at(e, p + n, column) + term * e.term_stride;
         // acc = s * d + corr + t * sum, wrapping
         U16 acc = load<U16>(row) * static_cast<uint32_t>(to.s);
         if (to.corr) acc += load<U16>(to.corr[p + n] + c);
@@ -158,7 +163,7 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column) {
     }
   }
   for (int n = 0; n < N; ++n) {
-    v[n] = load<I16>(data + n * e.row_stride);
+    v[n] = load<I16>(data_at(e, p + n, column));
     f[n] = (F16)v[n];
   }
   for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], p, column, f, v);
@@ -169,7 +174,7 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column) {
     } else if (e.sink.acc) {
       for (int term = 0; term < e.terms; ++term)
         store(e.sink.acc + term * e.sink.term_size + pixel * e.sink.channels + c,
-              load<I16>(data + term * e.term_stride + n * e.row_stride), lanes);
+              load<I16>(data_at(e, p + n, column) + term * e.term_stride), lanes);
     } else {
       store_codes(e, pixel, c, lanes, v[n]);
     }

@@ -55,6 +55,7 @@ struct EpilogueTile {
   int32_t* data;  // [terms][term_stride], each [pixels][row_stride]; floats are stored as their bits
   int64_t term_stride;
   int64_t row_stride;
+  const int16_t* rows;  // [pixels] row of data of each pixel, or null: pixel p is row p
   int terms;
   const Finish* finish;  // [terms] or null
   const Stage* stages;

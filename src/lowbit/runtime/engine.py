@@ -26,8 +26,9 @@ from lowbit.runtime.lowering import Lowering
 
 Array = NDArray[Any]
 
-ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3}
-"""Instruction sets by native number; `avx512bw` is AVX-512 without VNNI, VBMI, BITALG and VPOPCNTDQ."""
+ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3, "amx": 4}
+"""Instruction sets by native number; `avx512bw` is AVX-512 without VNNI, VBMI, BITALG and VPOPCNTDQ, `amx` adds matrix
+tiles of bytes."""
 
 
 def available() -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Engine:
     Args:
         program: validated here.
         threads: 1 to 256; images of a batch are spread over them, and parts of large layers of one image.
-        isa: "scalar", "avx2", "avx512bw", "avx512", or None for the best.
+        isa: "scalar", "avx2", "avx512bw", "avx512", "amx", or None for the best.
         max_arena_mb: largest memory for the values of one image.
 
     Raises:

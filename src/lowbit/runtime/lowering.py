@@ -303,7 +303,7 @@ class Lowering:
                 # Numbering the classes visits every row, column and tap: not for windows that nobody trains.
                 if window[2] * window[4] + window[3] * window[5] > 2**20 or classes * window[4] * window[5] > 2**17:
                     inputs = []
-            shape = [groups, inner, outer, window[4] * window[5], classes]
+            shape = [groups, inner, outer, window[4] * window[5], window[2] * window[3], classes]
             planes, wg = [o.planes for o in inputs], op.weight.grid
             ones = getattr(wg, "offset", None) is not None
             kind, size = _kernels.choose_layer(

@@ -1,0 +1,71 @@
+#include "engine/corrections.h"
+
+#include "ops/lanes.h"
+
+namespace lowbit {
+
+void set_classes(const LayerSpec& spec, LayerTerms& layer) {
+  const Window& w = spec.window;
+  const bool padded = w.mode == PadMode::zeros && (w.pad_y || w.pad_x);
+  bool shifted = false;
+  for (const InputTerm& input : spec.inputs) shifted = shifted || input.first != 0;
+  if (padded && shifted) {
+    layer.rows = pad_classes(w.out_height, w.kernel_y, w.stride_y, w.pad_y, w.dilation_y, w.height);
+    layer.columns = pad_classes(w.out_width, w.kernel_x, w.stride_x, w.pad_x, w.dilation_x, w.width);
+    layer.classes = static_cast<int64_t>(layer.rows.valid.size() * layer.columns.valid.size());
+  }
+}
+
+void add_corr(const LayerSpec& spec, const LayerTerms& layer, LayerTerm& term, int64_t o, int32_t first,
+              const std::vector<int64_t>& tap_units, int64_t constant) {
+  const int64_t stride = spec.channels() + LANES;
+  if (term.corr.empty()) {
+    if (first == 0 && constant == 0) return;
+    term.corr.assign(static_cast<size_t>(layer.classes * stride), 0);
+  }
+  const int64_t kx = spec.window.kernel_x, ky = spec.window.kernel_y;
+  for (int64_t k = 0; k < layer.classes; ++k) {
+    int64_t sum = 0;
+    const auto columns = static_cast<int64_t>(layer.columns.valid.size());
+    for (int64_t i = 0; i < ky; ++i) {
+      if (!layer.rows.valid.empty() &&
+          !layer.rows.valid[static_cast<size_t>(k / columns)][static_cast<size_t>(i)])
+        continue;
+      for (int64_t j = 0; j < kx; ++j) {
+        if (!layer.rows.valid.empty() &&
+            !layer.columns.valid[static_cast<size_t>(k % columns)][static_cast<size_t>(j)])
+          continue;
+        sum += tap_units[static_cast<size_t>(i * kx + j)];
+      }
+    }
+    int32_t& at = term.corr[static_cast<size_t>(k * stride + o)];
+    at = static_cast<int32_t>(wrap(at) + wrap(first) * wrap(sum) + wrap(constant));
+  }
+}
+
+void sum_taps(const LayerSpec& spec, const uint8_t* codes, const Units& units, std::vector<int64_t>& sums) {
+  const int64_t taps = spec.window.taps();
+  sums.assign(static_cast<size_t>(taps), 0);
+  bool needed = false;
+  for (const InputTerm& input : spec.inputs) needed = needed || input.first != 0;
+  if (!needed) return;
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    int64_t sum = 0;
+    for (int64_t c = 0; c < spec.inner; ++c) sum += units[codes[c * taps + tap]];
+    sums[static_cast<size_t>(tap)] = sum;
+  }
+}
+
+void add_ones(const LayerSpec& spec, LayerTerms& layer) {
+  for (size_t x = 0; x < spec.inputs.size(); ++x) {
+    LayerTerm term;
+    term.input = static_cast<int>(x);
+    term.t = spec.inputs[x].slope;
+    const std::vector<int64_t> taps(static_cast<size_t>(spec.window.taps()), spec.inner);
+    for (int64_t o = 0; o < spec.channels(); ++o)
+      add_corr(spec, layer, term, o, spec.inputs[x].first, taps, 0);
+    layer.terms.push_back(std::move(term));
+  }
+}
+
+}  // namespace lowbit

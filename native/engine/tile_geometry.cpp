@@ -1,0 +1,126 @@
+#include "engine/tile_geometry.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/tile8/params.h"
+
+namespace lowbit {
+
+namespace {
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+}  // namespace
+
+TileGeometry::TileGeometry(const Window& window, int64_t groups, int64_t inner)
+    : window_(window), channels_(groups * inner), inner_(inner) {
+  const Window& w = window_;
+  merged_ = groups == 1 && w.dilation_x == 1 &&
+            divide_up(w.kernel_x * inner, STEP_BYTES) < w.kernel_x * divide_up(inner, STEP_BYTES);
+  phase_x_ = merged_ ? 1 : w.stride_x;
+  height_ = w.out_height + (w.kernel_y - 1) * w.dilation_y / w.stride_y;
+  width_ = (w.out_width - 1) * (w.stride_x / phase_x_) + 1 + (w.kernel_x - 1) * w.dilation_x / phase_x_;
+  row_bytes = channels_ * (w.stride_x / phase_x_);
+  copied = w.pad_y || w.pad_x || w.stride_y > 1 || phase_x_ > 1 || height_ != w.height || width_ != w.width;
+  add_steps();
+  copy_bytes = copied ? static_cast<int64_t>(phases_.size()) * height_ * width_ * channels_ + STEP_BYTES : 0;
+  add_tiles();
+}
+
+void TileGeometry::add_steps() {
+  const Window& w = window_;
+  for (int64_t i = 0; i < w.kernel_y; ++i) {
+    for (int64_t j = 0; j < (merged_ ? 1 : w.kernel_x); ++j) {
+      const int64_t y = i * w.dilation_y, x = j * w.dilation_x;
+      const int64_t phase_y = y % w.stride_y, phase_x = x % phase_x_;
+      auto phase = std::find_if(phases_.begin(), phases_.end(),
+                                [&](const Phase& p) { return p.y == phase_y && p.x == phase_x; });
+      if (phase == phases_.end()) {
+        const int64_t at = static_cast<int64_t>(phases_.size()) * height_ * width_ * channels_;
+        phase = phases_.insert(phase, {phase_y, phase_x, at});
+      }
+      const int64_t start = phase->at + (y / w.stride_y * width_ + x / phase_x_) * channels_;
+      const int64_t run = (merged_ ? w.kernel_x : 1) * inner_;
+      for (int64_t first = 0; first < run; first += STEP_BYTES)
+        steps.push_back(
+            {start + first, i * w.kernel_x + j, first, std::min<int64_t>(STEP_BYTES, run - first)});
+    }
+  }
+}
+
+// Tiles may cross rows of output pixels where the copy is as wide as their distance; what lies between is
+// computed and dropped. The last tile moves back to end with the last pixel.
+void TileGeometry::add_tiles() {
+  const Window& w = window_;
+  const bool crossing = w.stride_x == phase_x_;
+  const int64_t all = crossing ? (w.out_height - 1) * width_ + w.out_width : w.out_width;
+  rows = static_cast<int>(std::min<int64_t>(TILE_ROWS, all));
+  const int64_t count = w.out_pixels();
+  row_of_pixel.resize(static_cast<size_t>(count));
+  for (int64_t p = 0; p < count;) {
+    const int64_t oy = p / w.out_width, ox = p % w.out_width;
+    PixelTile tile{};
+    tile.first_pixel = p;
+    int64_t stop = 0;
+    if (crossing) {
+      const int64_t first = std::min(oy * width_ + ox, all - rows);
+      tile.base = first * row_bytes;
+      tile.top = first / width_;
+      tile.bottom = std::min(w.out_height - 1, (first + rows - 1) / width_);
+      for (stop = p; stop < count; ++stop) {
+        const int64_t row = stop / w.out_width * width_ + stop % w.out_width - first;
+        if (row >= rows) break;
+        row_of_pixel[static_cast<size_t>(stop)] = static_cast<uint8_t>(row);
+      }
+    } else {
+      const int64_t first = std::min(ox, all - rows);
+      tile.base = oy * width_ * channels_ + first * row_bytes;
+      tile.top = tile.bottom = oy;
+      stop = oy * w.out_width + std::min(w.out_width, first + rows);
+      for (int64_t q = p; q < stop; ++q)
+        row_of_pixel[static_cast<size_t>(q)] = static_cast<uint8_t>(q % w.out_width - first);
+    }
+    tiles.push_back(tile);
+    p = stop;
+  }
+  tiles.push_back({0, count, 0, 0});
+}
+
+void TileGeometry::copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom) const {
+  const Window& w = window_;
+  const int64_t last = std::min(height_, bottom + 1 + (w.kernel_y - 1) * w.dilation_y / w.stride_y);
+  for (const Phase& phase : phases_) {
+    // Pixels [begin, end) of a row of the copy lie inside the input.
+    const int64_t left = phase.x - w.pad_x;
+    const int64_t begin = std::min(width_, left < 0 ? divide_up(-left, phase_x_) : 0);
+    const int64_t end = std::clamp(divide_up(w.width - left, phase_x_), begin, width_);
+    for (int64_t r = top; r < last; ++r) {
+      uint8_t* row = to + phase.at + r * width_ * channels_;
+      const int64_t y = w.source(r * w.stride_y + phase.y - w.pad_y, w.height);
+      if (y < 0 || y >= w.height) {
+        std::memset(row, 0, static_cast<size_t>(width_ * channels_));
+        continue;
+      }
+      const uint8_t* source = from + y * w.width * channels_;
+      const auto outside = [&](int64_t c) {
+        const int64_t x = w.source(c * phase_x_ + left, w.width);
+        if (x < 0 || x >= w.width) {
+          std::memset(row + c * channels_, 0, static_cast<size_t>(channels_));
+        } else {
+          std::memcpy(row + c * channels_, source + x * channels_, static_cast<size_t>(channels_));
+        }
+      };
+      for (int64_t c = 0; c < begin; ++c) outside(c);
+      if (phase_x_ == 1) {
+        std::memcpy(row + begin * channels_, source + (begin + left) * channels_,
+                    static_cast<size_t>((end - begin) * channels_));
+      } else {
+        for (int64_t c = begin; c < end; ++c)
+          std::memcpy(row + c * channels_, source + (c * phase_x_ + left) * channels_,
+                      static_cast<size_t>(channels_));
+      }
+      for (int64_t c = end; c < width_; ++c) outside(c);
+    }
+  }
+}
+
+}  // namespace lowbit

@@ -1,0 +1,54 @@
+// How a window becomes matrix tiles: rows of a tile are pixels a constant distance apart, which they are in a
+// copy of the input with its padding, taken apart by the phase of the stride.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/window.h"
+
+namespace lowbit {
+
+// Bytes of one step: `count` operands from flattened position `first` of (tap, tap + 1, ..) x channels.
+struct KStep {
+  int64_t offset;  // bytes from the pixel's first operand
+  int64_t tap, first, count;
+};
+
+struct PixelTile {
+  int64_t base;         // bytes of its first row
+  int64_t first_pixel;  // output pixels first_pixel .. that of the next tile
+  int64_t top, bottom;  // rows of output pixels whose windows it reads
+};
+
+class TileGeometry {
+ public:
+  TileGeometry(const Window& window, int64_t groups, int64_t inner);
+
+  // Copies what the tiles between these rows of output pixels read; zeros where zeros are padded.
+  void copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom) const;
+
+  bool copied = false;  // otherwise tiles are read from the value itself
+  int64_t copy_bytes = 0;
+  int64_t row_bytes = 0;  // from one row of a tile to the next
+  int rows = 1;           // of every tile
+  std::vector<KStep> steps;
+  std::vector<PixelTile> tiles;       // and one more, whose first_pixel is the end
+  std::vector<uint8_t> row_of_pixel;  // row of each output pixel in its tile
+
+ private:
+  struct Phase {
+    int64_t y, x, at;  // at: bytes from the start of the copy
+  };
+  void add_steps();
+  void add_tiles();
+
+  Window window_;
+  int64_t channels_, inner_;
+  bool merged_;             // taps of a row are neighbours in memory: one run of bytes
+  int64_t phase_x_;         // stride that the copy takes apart: 1 or the window's
+  int64_t height_, width_;  // pixels of one phase
+  std::vector<Phase> phases_;
+};
+
+}  // namespace lowbit

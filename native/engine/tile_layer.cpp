@@ -1,0 +1,174 @@
+// A layer on matrix tiles: up to 96 output pixels of 64 output channels at a time.
+#include <algorithm>
+
+#include "engine/layer.h"
+#include "engine/layer_terms.h"
+#include "engine/tile_geometry.h"
+#include "ops/epilogue/select.h"
+#include "ops/lanes.h"
+#include "ops/tile8/select.h"
+
+namespace lowbit {
+
+namespace {
+
+constexpr int64_t ROW = JOB_BLOCKS * LANES, JOB_PIXELS = JOB_TILES * TILE_ROWS;
+
+class TileStep : public Step {
+ public:
+  TileStep(LayerSpec spec, TileGeometry geometry, LayerTerms layer, Epilogue epilogue, Isa isa)
+      : spec_(std::move(spec)),
+        geometry_(std::move(geometry)),
+        layer_(std::move(layer)),
+        out_(std::move(epilogue)),
+        kernel_(select_tile8(isa).kernel),
+        run_epilogue_(select_epilogue(isa)) {
+    const auto terms = static_cast<int64_t>(layer_.terms.size()),
+               inputs = static_cast<int64_t>(spec_.inputs.size());
+    for (const LayerTerm& term : layer_.terms) finish_ = finish_ || term.s != 1 || !term.corr.empty();
+    for (const KStep& step : geometry_.steps) offsets_.push_back(step.offset);
+    find_classes();
+    at_sums_ = TILE_SCRATCH;
+    at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
+    at_rows_ = at_corr_ + terms * JOB_PIXELS * 8;
+    at_finish_ = at_rows_ + round_up(JOB_PIXELS * 2, 64);
+    at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
+    copy_stride_ = round_up(geometry_.copy_bytes, 64);
+    scratch = at_copy_ + inputs * copy_stride_;
+    pixels = spec_.window.out_pixels();
+    blocks = spec_.groups * layer_.group_blocks;
+    for (const InputTerm& input : spec_.inputs) reads.push_back(input.value);
+    writes = out_.writes();
+    operations = 2 * pixels * spec_.channels() * spec_.fan_in();
+    bytes = static_cast<int64_t>(layer_.tiles.size()) +
+            spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;
+    kernel = select_tile8(isa).name;
+    kernel += "_w" + std::to_string(layer_.terms.front().bits);
+    if (terms > 1) kernel += " x" + std::to_string(terms);
+  }
+
+  void run(const Context& context, const Range& range) const override {
+    const auto tile_of = [&](int64_t pixel) {
+      return std::lower_bound(geometry_.tiles.begin(), geometry_.tiles.end() - 1, pixel,
+                              [](const PixelTile& t, int64_t p) { return t.first_pixel < p; }) -
+             geometry_.tiles.begin();
+    };
+    const int64_t first = tile_of(range.pixel), stop = tile_of(range.pixel_end);
+    if (first == stop) return;
+    copy(context, first, stop);
+    kernel_.open(geometry_.rows);
+    const int64_t jobs = (stop - first + JOB_TILES - 1) / JOB_TILES;
+    for (int64_t job = 0; job < jobs; ++job)
+      run_tiles(context, range, first + (stop - first) * job / jobs,
+                first + (stop - first) * (job + 1) / jobs);
+    kernel_.close();
+  }
+
+ private:
+  const uint8_t* input(const Context& context, size_t x) const {
+    return geometry_.copied ? context.scratch + at_copy_ + static_cast<int64_t>(x) * copy_stride_
+                            : context.read(spec_.inputs[x].value);
+  }
+
+  void copy(const Context& context, int64_t first, int64_t stop) const {
+    if (!geometry_.copied) return;
+    int64_t top = spec_.window.out_height, bottom = 0;
+    for (int64_t tile = first; tile < stop; ++tile) {
+      top = std::min(top, geometry_.tiles[size_t(tile)].top);
+      bottom = std::max(bottom, geometry_.tiles[size_t(tile)].bottom);
+    }
+    for (size_t x = 0; x < spec_.inputs.size(); ++x)
+      geometry_.copy(context.read(spec_.inputs[x].value),
+                     context.scratch + at_copy_ + static_cast<int64_t>(x) * copy_stride_, top, bottom);
+  }
+
+  void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop) const {
+    auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
+    auto* rows = reinterpret_cast<int16_t*>(context.scratch + at_rows_);
+    EpilogueTile e{};
+    out_.bind(context, e);
+    e.data = sums;
+    e.term_stride = JOB_PIXELS * ROW;
+    e.row_stride = ROW;
+    e.rows = rows;
+    e.terms = static_cast<int>(layer_.terms.size());
+    e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
+    e.pixel = geometry_.tiles[size_t(first)].first_pixel;
+    e.pixels = static_cast<int>(geometry_.tiles[size_t(stop)].first_pixel - e.pixel);
+    int16_t* row = rows;
+    for (int64_t tile = first; tile < stop; ++tile)
+      for (int64_t p = geometry_.tiles[size_t(tile)].first_pixel;
+           p < geometry_.tiles[size_t(tile + 1)].first_pixel; ++p)
+        *row++ = static_cast<int16_t>((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]);
+    if (finish_) find_corr(context, e.pixel, e.pixels);
+    for (int64_t group = 0; group < spec_.groups; ++group) {
+      const int64_t base = group * layer_.group_blocks;
+      const int64_t end = std::min(layer_.group_blocks, range.block_end - base);
+      for (int64_t block = std::max<int64_t>(0, range.block - base); block < end; block += JOB_BLOCKS) {
+        const int wide = static_cast<int>(std::min<int64_t>(JOB_BLOCKS, end - block));
+        for (size_t i = 0; i < layer_.terms.size(); ++i)
+          multiply(context, i, sums + static_cast<int64_t>(i) * e.term_stride, group, base + block, wide,
+                   first, static_cast<int>(stop - first));
+        e.channel = static_cast<int>(group * spec_.outer + block * LANES);
+        e.channels = static_cast<int>(std::min<int64_t>(wide * LANES, spec_.outer - block * LANES));
+        run_epilogue_(e);
+      }
+    }
+  }
+
+  void multiply(const Context& context, size_t i, int32_t* out, int64_t group, int64_t block, int wide,
+                int64_t first, int count) const {
+    const LayerTerm& term = layer_.terms[i];
+    const uint8_t* x = input(context, static_cast<size_t>(term.input)) + group * spec_.inner;
+    const uint8_t* starts[JOB_TILES];
+    for (int tile = 0; tile < count; ++tile) starts[tile] = x + geometry_.tiles[size_t(first + tile)].base;
+    const auto steps = static_cast<int>(offsets_.size());
+    kernel_.run({starts, geometry_.row_bytes, geometry_.rows, offsets_.data(), steps,
+                 layer_.aligned_tiles() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
+                 term.table.data(), count, wide, out, ROW, context.scratch});
+  }
+
+  // Padding class of every output pixel.
+  void find_classes() {
+    if (layer_.rows.valid.empty()) return;
+    const auto columns = static_cast<int32_t>(layer_.columns.valid.size());
+    for (int32_t row : layer_.rows.of)
+      for (int32_t column : layer_.columns.of) class_of_pixel_.push_back(row * columns + column);
+  }
+
+  void find_corr(const Context& context, int64_t pixel, int count) const {
+    auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
+    auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
+    const int64_t stride = spec_.channels() + LANES;
+    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS) {
+      const LayerTerm& term = layer_.terms[i];
+      finish[i] = {term.s, 0, term.corr.empty() ? nullptr : corr, nullptr};
+      if (term.corr.empty()) continue;
+      for (int p = 0; p < count; ++p)
+        corr[p] =
+            term.corr.data() + (class_of_pixel_.empty() ? 0 : class_of_pixel_[size_t(pixel + p)] * stride);
+    }
+  }
+
+  LayerSpec spec_;
+  TileGeometry geometry_;
+  LayerTerms layer_;
+  Epilogue out_;
+  TileKernel kernel_;
+  EpilogueKernel run_epilogue_;
+  std::vector<int64_t> offsets_;
+  std::vector<int32_t> class_of_pixel_;
+  int64_t at_sums_, at_corr_, at_rows_, at_finish_, at_copy_, copy_stride_;
+  bool finish_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_tile_layer(LayerSpec spec, Epilogue epilogue, Isa isa) {
+  TileGeometry geometry(spec.window, spec.groups, spec.inner);
+  LayerTerms layer = pack_tile8(spec, geometry.steps);
+  return std::make_unique<TileStep>(std::move(spec), std::move(geometry), std::move(layer),
+                                    std::move(epilogue), isa);
+}
+
+}  // namespace lowbit
