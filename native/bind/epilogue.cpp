@@ -14,6 +14,7 @@ void bind_epilogue(nb::module_& m) {
   nb::class_<Epilogue>(m, "Epilogue")
       .def(nb::init<int64_t, int64_t>(), nb::arg("channels"), nb::arg("pixels"))
       .def_rw("floats", &Epilogue::floats)
+      .def_rw("image", &Epilogue::image)
       .def_rw("codes", &Epilogue::codes)
       .def_rw("planes", &Epilogue::planes)
       .def_rw("acc", &Epilogue::acc)

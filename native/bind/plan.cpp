@@ -122,10 +122,11 @@ int64_t find_bad_row(const float* x, int64_t batch, int64_t size) {
 int64_t run_floats(NativePlan& plan, Array<float> x, Target<float> y) {
   const auto batch = static_cast<int64_t>(x.shape(0));
   nb::gil_scoped_release unlocked;
-  const int64_t bad = find_bad_row(x.data(), batch, static_cast<int64_t>(x.size()) / batch);
-  if (bad < 0)
-    plan.run(reinterpret_cast<const uint8_t*>(x.data()), reinterpret_cast<uint8_t*>(y.data()), batch);
-  return bad;
+  if (!plan.checks_input()) {
+    const int64_t bad = find_bad_row(x.data(), batch, static_cast<int64_t>(x.size()) / batch);
+    if (bad >= 0) return bad;
+  }
+  return plan.run(reinterpret_cast<const uint8_t*>(x.data()), reinterpret_cast<uint8_t*>(y.data()), batch);
 }
 
 int64_t run_bytes(NativePlan& plan, Array<uint8_t> x, Target<float> y) {
@@ -152,6 +153,8 @@ void bind_plan(nb::module_& m) {
       .def("direct", &add_direct)
       .def("float_layer", &add_float_layer)
       .def("map", &add_map)
+      .def("image", [](NativePlan& p, const std::string& name, int input,
+                       const Epilogue& epilogue) { p.add_step(make_image(input, epilogue, p.isa), name); })
       .def("pool", &add_pool)
       .def("concat",
            [](NativePlan& p, const std::string& name, std::vector<int> inputs, std::vector<int64_t> channels,

@@ -67,7 +67,7 @@ void Epilogue::threshold(bool floats, const int32_t* thresholds, int64_t rows, i
 
 std::vector<int> Epilogue::writes() const {
   std::vector<int> ids;
-  for (int id : {floats, codes, planes, acc})
+  for (int id : {floats, image, codes, planes, acc})
     if (id >= 0) ids.push_back(id);
   return ids;
 }
@@ -78,10 +78,12 @@ void Epilogue::bind(const Context& context, EpilogueTile& tile) const {
   Sink& sink = tile.sink;
   sink = Sink{};
   if (floats >= 0) sink.floats = reinterpret_cast<float*>(context.write(floats));
+  if (image >= 0) sink.image = reinterpret_cast<float*>(context.write(image));
   if (codes >= 0) sink.codes = context.write(codes);
   if (planes >= 0) sink.planes = reinterpret_cast<uint32_t*>(context.write(planes));
   if (acc >= 0) sink.acc = reinterpret_cast<int32_t*>(context.write(acc));
   sink.channels = channels_;
+  sink.pixels = pixels_;
   sink.term_size = channels_ * pixels_;
   sink.plane_count = plane_count;
   sink.plane_words = plane_words;

@@ -25,7 +25,7 @@ class Epilogue {
                  const uint8_t* descending);
 
   // Value ids of the sinks, -1 where there is none.
-  int floats = -1, codes = -1, planes = -1, acc = -1;
+  int floats = -1, image = -1, codes = -1, planes = -1, acc = -1;
   int plane_count = 0, plane_words = 0;
 
   int64_t channels() const { return channels_; }

@@ -10,6 +10,8 @@ namespace lowbit {
 namespace {
 // Below this many operations a step is not worth waking a thread for.
 constexpr int64_t WORTH_SPLITTING = 200000;
+// Epilogues read as many rows past those of a tile.
+constexpr int64_t EPILOGUE_SLACK = 16 * 1024;
 }  // namespace
 
 int Plan::add_value(int64_t bytes, Role role) {
@@ -34,7 +36,7 @@ void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes) {
     scratch_ = std::max(scratch_, steps_[s]->scratch);
   }
   zeros_ = round_up(zeros_ + SLACK, 64);
-  scratch_ = round_up(scratch_ + SLACK, 64);
+  scratch_ = round_up(scratch_ + EPILOGUE_SLACK, 64);
   std::vector<std::vector<size_t>> dying(steps_.size());
   for (size_t id = 0; id < values_.size(); ++id)
     if (!steps_.empty()) dying[last[id]].push_back(id);
@@ -59,9 +61,10 @@ void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes) {
   zeros_at_ = arena.size();
 }
 
-Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker) const {
+Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker,
+                           std::atomic<bool>& bad) const {
   uint8_t* zeros = buffer + zeros_at_;
-  return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_};
+  return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_, &bad};
 }
 
 void Plan::run_step(const Step& step, const Context& context, int worker, int parts) const {
@@ -84,48 +87,73 @@ void Plan::run_step(const Step& step, const Context& context, int worker, int pa
   }
 }
 
-void Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by) {
+int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by) {
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
-  for (int64_t image = first; image < stop; image += by) {
+  int64_t found = -1;
+  for (int64_t image = first; image < stop && found < 0; image += by) {
+    std::atomic<bool> bad{false};
     const Context context =
-        make_context(buffer->data(), input + image * input_bytes_, output + image * output_bytes_, 0);
+        make_context(buffer->data(), input + image * input_bytes_, output + image * output_bytes_, 0, bad);
     for (const auto& step : steps_) step->run(context, {0, step->pixels, 0, step->blocks});
+    if (bad) found = image;
   }
   buffers_.give(std::move(buffer));
+  return found;
 }
 
-void Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
+int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
   const int threads = workers_.threads();
-  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, 0, batch, 1);
-  if (batch >= threads) {
-    workers_.run([&](int worker) { run_images(input, output, worker, batch, threads); });
-  } else {
-    auto buffer = buffers_.take(buffer_bytes());
-    clear(*buffer);
-    for (int64_t image = 0; image < batch; ++image) {
-      const uint8_t* x = input + image * input_bytes_;
-      uint8_t* y = output + image * output_bytes_;
-      for (const auto& step : steps_) {
-        if (step->operations + step->bytes < WORTH_SPLITTING) {
-          step->run(make_context(buffer->data(), x, y, 0), {0, step->pixels, 0, step->blocks});
-        } else {
-          workers_.run([&](int worker) {
-            run_step(*step, make_context(buffer->data(), x, y, worker), worker, threads);
-          });
-        }
+  auto buffer = buffers_.take(buffer_bytes());
+  clear(*buffer);
+  int64_t found = -1;
+  for (int64_t image = 0; image < batch && found < 0; ++image) {
+    std::atomic<bool> bad{false};
+    const uint8_t* x = input + image * input_bytes_;
+    uint8_t* y = output + image * output_bytes_;
+    for (const auto& step : steps_) {
+      if (step->operations + step->bytes < WORTH_SPLITTING) {
+        step->run(make_context(buffer->data(), x, y, 0, bad), {0, step->pixels, 0, step->blocks});
+      } else {
+        workers_.run([&](int worker) {
+          run_step(*step, make_context(buffer->data(), x, y, worker, bad), worker, threads);
+        });
       }
     }
-    buffers_.give(std::move(buffer));
+    if (bad) found = image;
+  }
+  buffers_.give(std::move(buffer));
+  return found;
+}
+
+int64_t Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
+  const int threads = workers_.threads();
+  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, 0, batch, 1);
+  int64_t found = -1;
+  if (batch >= threads) {
+    std::vector<int64_t> of_worker(static_cast<size_t>(threads), -1);
+    workers_.run([&](int worker) {
+      of_worker[static_cast<size_t>(worker)] = run_images(input, output, worker, batch, threads);
+    });
+    for (int64_t row : of_worker)
+      if (row >= 0 && (found < 0 || row < found)) found = row;
+  } else {
+    found = run_split(input, output, batch);
   }
   workers_.release();
+  return found;
+}
+
+bool Plan::checks_input() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->checks_input; });
 }
 
 std::vector<std::vector<int64_t>> Plan::profile(const uint8_t* input, uint8_t* output, int repeats) {
   using Clock = std::chrono::steady_clock;
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
-  const Context context = make_context(buffer->data(), input, output, 0);
+  std::atomic<bool> bad{false};
+  const Context context = make_context(buffer->data(), input, output, 0, bad);
   std::vector<std::vector<int64_t>> times(static_cast<size_t>(repeats));
   for (auto& row : times) {
     for (const auto& step : steps_) {

@@ -25,14 +25,17 @@ class Plan {
   // input_bytes and output_bytes are those of one image.
   void finish(bool keep, int64_t input_bytes, int64_t output_bytes);
 
-  // Executes a batch; safe to call from several threads.
-  void run(const uint8_t* input, uint8_t* output, int64_t batch);
+  // Executes a batch; safe to call from several threads. Returns an image whose floats a step found to hold
+  // NaN or infinity, or -1; checks_input() says whether any step looks.
+  int64_t run(const uint8_t* input, uint8_t* output, int64_t batch);
+  bool checks_input() const;
   // Executes one image, then calls read(value, its bytes) for each value asked for.
   template <class Read>
   void run_kept(const uint8_t* input, uint8_t* output, const std::vector<int>& values, Read read) {
     auto buffer = buffers_.take(buffer_bytes());
     clear(*buffer);
-    const Context context = make_context(buffer->data(), input, output, 0);
+    std::atomic<bool> bad{false};
+    const Context context = make_context(buffer->data(), input, output, 0, bad);
     for (const auto& step : steps_) step->run(context, {0, step->pixels, 0, step->blocks});
     for (int value : values) read(value, context.read(value));
     buffers_.give(std::move(buffer));
@@ -50,9 +53,11 @@ class Plan {
   void clear(const Buffer& buffer) const {
     std::memset(buffer.data() + zeros_at_, 0, static_cast<size_t>(zeros_));
   }
-  Context make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker) const;
+  Context make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker,
+                       std::atomic<bool>& bad) const;
   void run_step(const Step& step, const Context& context, int worker, int parts) const;
-  void run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by);
+  int64_t run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by);
+  int64_t run_split(const uint8_t* input, uint8_t* output, int64_t batch);
 
   struct Value {
     int64_t bytes;

@@ -26,6 +26,9 @@ enum class Source : int {
 std::unique_ptr<Step> make_map(Source source, std::vector<int> inputs, int terms, std::vector<int32_t> table,
                                std::vector<uint8_t> bytes, Epilogue epilogue, Isa isa);
 
+// The input image by stages that treat all channels alike, to codes.
+std::unique_ptr<Step> make_image(int input, Epilogue epilogue, Isa isa);
+
 struct PoolSpec {
   int value = 0;
   bool maximum = false, codes = false, count_pad = false;

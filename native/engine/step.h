@@ -1,6 +1,7 @@
 // One step of a plan: reads values of the arena, writes others, one image at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct Context {
   uint8_t* output;
   const uint8_t* zeros;  // as many as the widest pixel has bytes, and SLACK
   uint8_t* scratch;
+  std::atomic<bool>* bad;  // set by a step that meets NaN or infinity in the caller's input
 
   static constexpr int64_t INPUT = -1, OUTPUT = -2;
 
@@ -48,6 +50,7 @@ class Step {
   int64_t zeros = 0;               // bytes of zeros it reads
   int64_t operations = 0;          // 2 for a multiply and an add
   int64_t bytes = 0;               // weights and values read and written
+  bool checks_input = false;       // sets Context::bad
 };
 
 }  // namespace lowbit

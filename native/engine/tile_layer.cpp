@@ -31,7 +31,7 @@ class TileStep : public Step {
     at_sums_ = TILE_SCRATCH;
     at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
     at_rows_ = at_corr_ + terms * JOB_PIXELS * 8;
-    at_finish_ = at_rows_ + round_up(JOB_PIXELS * 2, 64);
+    at_finish_ = at_rows_ + round_up(JOB_PIXELS * 4, 64);
     at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     copy_stride_ = round_up(geometry_.copy_bytes, 64);
     scratch = at_copy_ + inputs * copy_stride_;
@@ -84,7 +84,7 @@ class TileStep : public Step {
 
   void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop) const {
     auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
-    auto* rows = reinterpret_cast<int16_t*>(context.scratch + at_rows_);
+    auto* rows = reinterpret_cast<int32_t*>(context.scratch + at_rows_);
     EpilogueTile e{};
     out_.bind(context, e);
     e.data = sums;
@@ -95,11 +95,12 @@ class TileStep : public Step {
     e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
     e.pixel = geometry_.tiles[size_t(first)].first_pixel;
     e.pixels = static_cast<int>(geometry_.tiles[size_t(stop)].first_pixel - e.pixel);
-    int16_t* row = rows;
+    int32_t* row = rows;
     for (int64_t tile = first; tile < stop; ++tile)
       for (int64_t p = geometry_.tiles[size_t(tile)].first_pixel;
            p < geometry_.tiles[size_t(tile + 1)].first_pixel; ++p)
-        *row++ = static_cast<int16_t>((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]);
+        *row++ = static_cast<int32_t>(((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]) * ROW);
+    for (int64_t p = e.pixels; p % LANES != 0; ++p) *row++ = 0;
     if (finish_) find_corr(context, e.pixel, e.pixels);
     for (int64_t group = 0; group < spec_.groups; ++group) {
       const int64_t base = group * layer_.group_blocks;
@@ -147,6 +148,7 @@ class TileStep : public Step {
       for (int p = 0; p < count; ++p)
         corr[p] =
             term.corr.data() + (class_of_pixel_.empty() ? 0 : class_of_pixel_[size_t(pixel + p)] * stride);
+      for (int p = count; p % LANES != 0; ++p) corr[p] = term.corr.data();
     }
   }
 

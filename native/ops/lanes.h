@@ -10,6 +10,8 @@
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
+#elif defined(__AVX2__)
+#include <immintrin.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -46,7 +48,39 @@ LOWBIT_INLINE void store(T* target, const V& v, int lanes) {
   if (lanes == LANES) {
     __builtin_memcpy(target, &v, sizeof(V));
   } else {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+      _mm512_mask_storeu_ps(target, static_cast<__mmask16>((1u << lanes) - 1), (__m512)v);
+      return;
+    }
+#endif
     for (int i = 0; i < lanes; ++i) target[i] = v[i];
+  }
+}
+
+// The first `lanes` lanes, at least one, and zeros.
+template <class V, class T>
+LOWBIT_INLINE V load_some(const T* source, int lanes) {
+  V v = {};
+  if (lanes == LANES) return load<V>(source);
+  for (int i = 0; i < lanes; ++i) v[i] = source[i];
+  return v;
+}
+
+// Rows become columns. Four rounds, each interleaving a row of the first half with its counterpart in the
+// second.
+template <class V>
+LOWBIT_INLINE void transpose16(V* rows) {
+  V other[LANES];
+  for (int round = 0; round < 4; ++round) {
+    const V* from = round % 2 ? other : rows;
+    V* to = round % 2 ? rows : other;
+    for (int i = 0; i < 8; ++i) {
+      to[2 * i] = __builtin_shufflevector(from[i], from[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
+                                          22, 7, 23);
+      to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
+                                              29, 14, 30, 15, 31);
+    }
   }
 }
 
@@ -55,6 +89,33 @@ LOWBIT_INLINE F16 splat(float p) { return p - (F16){}; }
 LOWBIT_INLINE I16 splat(int32_t p) { return p - (I16){}; }
 
 LOWBIT_INLINE int smaller(int a, int b) { return a < b ? a : b; }
+
+// Codes 0..255 as bytes, and back. gcc 12 would move one at a time.
+LOWBIT_INLINE B16 narrow(const I16& codes) {
+#if defined(__AVX512F__)
+  return (B16)_mm512_cvtepi32_epi8((__m512i)codes);
+#elif defined(__SSE2__)
+  __m128i q[4];
+  __builtin_memcpy(q, &codes, sizeof(q));
+  return (B16)_mm_packus_epi16(_mm_packs_epi32(q[0], q[1]), _mm_packs_epi32(q[2], q[3]));
+#else
+  return __builtin_convertvector(codes, B16);
+#endif
+}
+
+LOWBIT_INLINE I16 widen(const B16& codes) {
+#if defined(__AVX512F__)
+  return (I16)_mm512_cvtepu8_epi32((__m128i)codes);
+#elif defined(__AVX2__)
+  const __m256i q[2] = {_mm256_cvtepu8_epi32((__m128i)codes),
+                        _mm256_cvtepu8_epi32(_mm_srli_si128((__m128i)codes, 8))};
+  I16 v;
+  __builtin_memcpy(&v, q, sizeof(v));
+  return v;
+#else
+  return __builtin_convertvector(codes, I16);
+#endif
+}
 
 // Bit j of 16 codes as 16 bits.
 LOWBIT_INLINE uint16_t plane16(const B16& codes, int j) {
@@ -77,7 +138,7 @@ LOWBIT_INLINE uint16_t plane16(const I16& codes, int j) {
   // bits |= ((codes[i] >> j) & 1) << i;
   return _mm512_test_epi32_mask((__m512i)codes, _mm512_set1_epi32(1 << j));
 #else
-  return plane16(__builtin_convertvector(codes, B16), j);
+  return plane16(narrow(codes), j);
 #endif
 }
 

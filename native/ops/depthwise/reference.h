@@ -20,7 +20,7 @@ LOWBIT_INLINE void depthwise_lanes(const DepthwiseTile& t) {
           for (int i = 0; i < LANES; ++i) codes[i] = x[smaller((c + i) / t.multiplier, t.last)];
         }
         // acc[c] += x[c] * w[tap][c];
-        const I16 xs = __builtin_convertvector(codes, I16);
+        const I16 xs = widen(codes);
         const I16 ws = __builtin_convertvector(load<H16>(t.w + tap * t.w_stride + c), I16);
         acc += (U16)xs * (U16)ws;
       }

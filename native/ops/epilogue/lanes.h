@@ -29,25 +29,20 @@ LOWBIT_INLINE I16 quantize_lanes(F16 v, const Stage& s) {
   return __builtin_convertvector(code - low, I16);
 }
 
-// First number of pixel p's data in a column.
-LOWBIT_INLINE int32_t* data_at(const EpilogueTile& e, int p, int column) {
-  return e.data + (e.rows ? e.rows[p] : p) * e.row_stride + column;
-}
-
+// The values of N pixels, accumulators as their bits at first, codes as theirs at last.
 template <int N>
-LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int column, F16* f, I16* v) {
+LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* const* data, int column,
+                               F16* f) {
   const int c = e.channel + column;
   const int64_t ca = int64_t(c) * s.step;
   switch (s.kind) {
     case Stage::rescale: {
       const F16 a0 = s.step ? load<F16>(s.a + ca) : splat(s.a[0]);
-      for (int n = 0; n < N; ++n) f[n] = __builtin_convertvector(v[n], F16) * a0;
+      for (int n = 0; n < N; ++n) f[n] = __builtin_convertvector((I16)f[n], F16) * a0;
       for (int term = 1; term < e.terms; ++term) {
         const F16 at = s.step ? load<F16>(s.a + term * s.stride + ca) : splat(s.a[term * s.stride]);
-        for (int n = 0; n < N; ++n) {
-          const int32_t* data = data_at(e, p + n, column) + term * e.term_stride;
-          f[n] = f[n] + __builtin_convertvector(load<I16>(data), F16) * at;
-        }
+        for (int n = 0; n < N; ++n)
+          f[n] = f[n] + __builtin_convertvector(load<I16>(data[n] + term * e.term_stride), F16) * at;
       }
       if (s.b) {
         const F16 b = load<F16>(s.b + c);
@@ -56,7 +51,7 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       break;
     }
     case Stage::dequantize:
-      for (int n = 0; n < N; ++n) f[n] = __builtin_convertvector(v[n], F16) * s.p0;
+      for (int n = 0; n < N; ++n) f[n] = __builtin_convertvector((I16)f[n], F16) * s.p0;
       break;
     case Stage::affine: {
       const F16 a = load<F16>(s.a + c), b = load<F16>(s.b + c);
@@ -85,11 +80,11 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       break;
     }
     case Stage::quantize:
-      for (int n = 0; n < N; ++n) v[n] = quantize_lanes(f[n], s);
+      for (int n = 0; n < N; ++n) f[n] = (F16)quantize_lanes(f[n], s);
       break;
     case Stage::sign: {
       const F16 zero = {};
-      for (int n = 0; n < N; ++n) v[n] = (f[n] >= zero) & 1;
+      for (int n = 0; n < N; ++n) f[n] = (F16)((f[n] >= zero) & 1);
       break;
     }
     case Stage::threshold_i: {
@@ -97,14 +92,14 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
       const I16 flip = s.step ? load<I16>(s.flip + c) : splat(s.flip[0]);
       I16 code[N];
       for (int n = 0; n < N; ++n) {
-        v[n] ^= flip;
+        f[n] = (F16)((I16)f[n] ^ flip);
         code[n] = (I16){};
       }
       for (int k = 0; k < s.levels; ++k) {
         const I16 t = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
-        for (int n = 0; n < N; ++n) code[n] = count_reached(code[n], v[n], t);
+        for (int n = 0; n < N; ++n) code[n] = count_reached(code[n], (I16)f[n], t);
       }
-      for (int n = 0; n < N; ++n) v[n] = code[n];
+      for (int n = 0; n < N; ++n) f[n] = (F16)code[n];
       break;
     }
     case Stage::threshold_f: {
@@ -119,14 +114,14 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int p, int
         const I16 bits = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
         for (int n = 0; n < N; ++n) code[n] = count_reached(code[n], f[n], (F16)bits);
       }
-      for (int n = 0; n < N; ++n) v[n] = code[n];
+      for (int n = 0; n < N; ++n) f[n] = (F16)code[n];
       break;
     }
   }
 }
 
 LOWBIT_INLINE void store_codes(const EpilogueTile& e, int64_t p, int c, int lanes, I16 v) {
-  if (e.sink.codes) store(e.sink.codes + p * e.sink.channels + c, __builtin_convertvector(v, B16), lanes);
+  if (e.sink.codes) store(e.sink.codes + p * e.sink.channels + c, narrow(v), lanes);
   if (!e.sink.planes) return;
   for (int i = lanes; i < LANES; ++i) v[i] = 0;
   // uint32 planes[p][c / 32][j], bits c % 32 and up; the last half word of a pixel clears what it does not
@@ -144,48 +139,71 @@ LOWBIT_INLINE void store_codes(const EpilogueTile& e, int64_t p, int c, int lane
   }
 }
 
+// Channels [c, c + lanes) of `valid` pixels, from pixel on, to an image.
 template <int N>
-LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column) {
+LOWBIT_INLINE void store_image(const EpilogueTile& e, int64_t pixel, int c, int lanes, int valid, F16* f) {
+  float* to = e.sink.image + c * e.sink.pixels + pixel;
+  if constexpr (N == LANES) {
+    transpose16(f);
+    for (int i = 0; i < LANES; ++i)
+      if (i < lanes) store(to + i * e.sink.pixels, f[i], valid);
+  } else {
+    for (int i = 0; i < lanes; ++i)
+      for (int n = 0; n < valid; ++n) to[i * e.sink.pixels + n] = f[n][i];
+  }
+}
+
+// N pixels from p on, of which `valid` are stored; the others only have to be readable.
+template <int N>
+LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column, int valid) {
   const int lanes = smaller(LANES, e.channels - column), c = e.channel + column;
   F16 f[N];
-  I16 v[N];
-  if (e.finish) {
-    for (int term = 0; term < e.terms; ++term) {
-      const Finish& to = e.finish[term];
-      for (int n = 0; n < N; ++n) {
-        int32_t* row = data_at(e, p + n, column) + term * e.term_stride;
-        // acc = s * d + corr + t * sum, wrapping
-        U16 acc = load<U16>(row) * static_cast<uint32_t>(to.s);
-        if (to.corr) acc += load<U16>(to.corr[p + n] + c);
-        if (to.sum) acc += static_cast<uint32_t>(to.sum[p + n]) * static_cast<uint32_t>(to.t);
-        store(row, acc);
-      }
-    }
+  int32_t* data[N];
+  for (int n = 0; n < N; ++n) data[n] = e.data + column + (e.rows ? e.rows[p + n] : (p + n) * e.row_stride);
+  for (int n = 0; n < N; ++n) f[n] = load<F16>(data[n]);
+  for (int term = e.finish ? e.terms - 1 : -1; term >= 0; --term) {
+    const Finish& to = e.finish[term];
+    const int64_t at = term * e.term_stride;
+    if (term)
+      for (int n = 0; n < N; ++n) f[n] = load<F16>(data[n] + at);
+    // acc = s * d + corr + t * sum, wrapping
+    const uint32_t factor = static_cast<uint32_t>(to.s);
+    if (factor != 1)
+      for (int n = 0; n < N; ++n) f[n] = (F16)((U16)f[n] * factor);
+    if (to.corr)
+      for (int n = 0; n < N; ++n) f[n] = (F16)((U16)f[n] + load<U16>(to.corr[p + n] + c));
+    if (to.sum)
+      for (int n = 0; n < N; ++n)
+        f[n] = (F16)((U16)f[n] + static_cast<uint32_t>(to.sum[p + n]) * static_cast<uint32_t>(to.t));
+    if (e.terms > 1 || e.sink.acc)
+      for (int n = 0; n < valid; ++n) store(data[n] + at, f[n]);
+    if (term == 1)
+      for (int n = 0; n < N; ++n) f[n] = load<F16>(data[n]);
   }
-  for (int n = 0; n < N; ++n) {
-    v[n] = load<I16>(data_at(e, p + n, column));
-    f[n] = (F16)v[n];
-  }
-  for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], p, column, f, v);
-  for (int n = 0; n < N; ++n) {
-    const int64_t pixel = e.pixel + p + n;
-    if (e.sink.floats) {
-      store(e.sink.floats + pixel * e.sink.channels + c, f[n], lanes);
-    } else if (e.sink.acc) {
-      for (int term = 0; term < e.terms; ++term)
-        store(e.sink.acc + term * e.sink.term_size + pixel * e.sink.channels + c,
-              load<I16>(data_at(e, p + n, column) + term * e.term_stride), lanes);
-    } else {
-      store_codes(e, pixel, c, lanes, v[n]);
-    }
+  for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], data, column, f);
+  const int64_t pixel = e.pixel + p;
+  if (e.sink.floats || e.sink.image) {
+    if (e.sink.floats)
+      for (int n = 0; n < valid; ++n) store(e.sink.floats + (pixel + n) * e.sink.channels + c, f[n], lanes);
+    if (e.sink.image) store_image<N>(e, pixel, c, lanes, valid, f);
+  } else if (e.sink.acc) {
+    for (int term = 0; term < e.terms; ++term)
+      for (int n = 0; n < valid; ++n)
+        store(e.sink.acc + term * e.sink.term_size + (pixel + n) * e.sink.channels + c,
+              load<I16>(data[n] + term * e.term_stride), lanes);
+  } else {
+    for (int n = 0; n < valid; ++n) store_codes(e, pixel + n, c, lanes, (I16)f[n]);
   }
 }
 
 LOWBIT_INLINE void epilogue_lanes(const EpilogueTile& e) {
   for (int column = 0; column < e.channels; column += LANES) {
     int p = 0;
-    for (; e.pixels - p >= 4; p += 4) block_lanes<4>(e, p, column);
-    for (; p < e.pixels; ++p) block_lanes<1>(e, p, column);
+#if defined(__AVX512F__)
+    for (; e.pixels - p > 4; p += LANES) block_lanes<LANES>(e, p, column, smaller(LANES, e.pixels - p));
+#endif
+    for (; e.pixels - p >= 4; p += 4) block_lanes<4>(e, p, column, 4);
+    for (; p < e.pixels; ++p) block_lanes<1>(e, p, column, 1);
   }
 }
 

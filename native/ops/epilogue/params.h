@@ -36,10 +36,11 @@ struct Stage {
 // Where the result goes; null pointers are left out. Channel c of output pixel p is at p * channels + c.
 struct Sink {
   float* floats;
+  float* image;  // floats with channel c of pixel p at c * pixels + p
   uint8_t* codes;
   uint32_t* planes;  // [pixel][words][planes]
   int32_t* acc;      // [term][pixel][channels]
-  int64_t channels;
+  int64_t channels, pixels;
   int64_t term_size;
   int plane_count, plane_words;
 };
@@ -51,11 +52,13 @@ struct Finish {
   const int32_t* sum;          // [pixels] sums of activation codes, null where t is 0
 };
 
+// Kernels read pixels up to the next multiple of 16 past the first five: data, rows, corr and sum exist for
+// them.
 struct EpilogueTile {
   int32_t* data;  // [terms][term_stride], each [pixels][row_stride]; floats are stored as their bits
   int64_t term_stride;
   int64_t row_stride;
-  const int16_t* rows;  // [pixels] row of data of each pixel, or null: pixel p is row p
+  const int32_t* rows;  // [pixels] where the data of each pixel starts, or null: pixel p is row p
   int terms;
   const Finish* finish;  // [terms] or null
   const Stage* stages;

@@ -7,14 +7,6 @@
 namespace lowbit {
 namespace {
 
-template <class V, class T>
-LOWBIT_INLINE V load_some(const T* x, int lanes) {
-  V v = {};
-  if (lanes == LANES) return load<V>(x);
-  for (int i = 0; i < lanes; ++i) v[i] = x[i];
-  return v;
-}
-
 // for (row, column in the window, row by row) v = step(v, x[row][column][c]);
 template <class V, class T, class Step>
 LOWBIT_INLINE V walk_window(const PoolWindow& w, int64_t c, int lanes, Step step) {
@@ -55,7 +47,7 @@ LOWBIT_INLINE void pool_max_codes(const PoolWindow& w, int32_t* out) {
           const B16 x = load_some<B16>(p, lanes);
           return x > v ? x : v;
         });
-    store(out + c, __builtin_convertvector(v, I16));
+    store(out + c, widen(v));
   }
 }
 
@@ -77,7 +69,7 @@ LOWBIT_INLINE void pool_mean_codes(const PoolWindow& w, int32_t* out) {
     for (int64_t c = 0; c < w.channels; c += LANES) {
       const I16 sum = walk_window<I16, uint8_t>(
           w, c, lanes_at(w, c), [](I16 v, const uint8_t* p, int lanes, bool) __attribute__((always_inline)) {
-            return v + __builtin_convertvector(load_some<B16>(p, lanes), I16);
+            return v + widen(load_some<B16>(p, lanes));
           });
       const I16 units = sum * w.slope + w.first * static_cast<int32_t>(n);
       store(out + c, __builtin_convertvector(units, F16) * w.scales[0] / w.count);

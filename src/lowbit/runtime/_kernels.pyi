@@ -31,6 +31,7 @@ def clip_backward(
 
 class Epilogue:
     floats: int
+    image: int
     codes: int
     planes: int
     acc: int
@@ -103,6 +104,7 @@ class Plan:
         bytes: Array,
         epilogue: Epilogue,
     ) -> None: ...
+    def image(self, name: str, input: int, epilogue: Epilogue) -> None: ...
     def pool(
         self,
         name: str,

@@ -90,6 +90,7 @@ class Lowering:
         self.choices = self._choose()
         channels, pixels = layout(types[program.output])
         self.direct_output = channels == 1 or pixels == 1
+        self.delivered = False  # the output is in the caller's array, in its layout
         for op in program.ops:
             self._find_alias(op)
         self._enter()
@@ -147,7 +148,10 @@ class Lowering:
         epilogue = _kernels.Epilogue(*layout(value))
         ops, end = self._chain("input", epilogue)
         self._sink(epilogue, end)
-        self.plan.map("input", IMAGE, [outside], 1, NO_INTS, NO_BYTES, epilogue)
+        if self.types[end].kind == "codes" and all(same_for_channels(op) for op in ops):
+            self.plan.image("input", outside, epilogue)
+        else:
+            self.plan.map("input", IMAGE, [outside], 1, NO_INTS, NO_BYTES, epilogue)
         self._step(ops)
 
     def _leave(self) -> None:
@@ -157,7 +161,7 @@ class Lowering:
             self.ids["output"] = self.plan.value(4 * self.types[name].size, OUTPUT)
             self.plan.copy("output", self.ids[name], 4 * self.types[name].size, self.ids["output"])
             self._step([])
-        elif not self.direct_output:
+        elif not self.direct_output and not self.delivered:
             outside = self.plan.value(4 * self.types[name].size, OUTPUT)
             self.plan.transpose("output", self.ids[name], *layout(self.types[name]), 4, outside)
             self._step([])
@@ -218,8 +222,11 @@ class Lowering:
     def _sink(self, epilogue: Any, name: str, aligned: bool = True) -> None:
         """Store the end of a chain: floats, accumulators, or codes in the forms that their readers want."""
         value = self.types[name]
+        if value.kind == "float" and self.fuse and not self.direct_output and name == self.program.output:
+            epilogue.image, self.delivered = self.plan.value(4 * value.size, OUTPUT), True
         if value.kind == "float":
-            epilogue.floats = self._new(name)
+            if epilogue.image < 0 or self.readers.get(name):
+                epilogue.floats = self._new(name)
         elif value.kind == "acc":
             epilogue.acc = self._new(name)
         else:
@@ -460,6 +467,11 @@ class Lowering:
             widths = [self.types[name].shape[0] for name in op.inputs]
             self.plan.concat(op.name, inputs, widths, layout(value)[1], element, self._new(op.output))
         self._step([op])
+
+
+def same_for_channels(op: Op) -> bool:
+    """Whether a stage needs nothing but the value itself."""
+    return op.kind in ("activation", "quantize") or (op.kind == "threshold" and len(op.arrays["thresholds"]) == 1)
 
 
 def shape_of(op: Op) -> tuple[int, int, int]:
