@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbit.grid import Codebook, Grid, Uniform
-from lowbit.infer import PAD_MODES, Value, acc_terms
+from lowbit.grid import Codebook, Uniform
+from lowbit.infer import Value, acc_terms
 from lowbit.program import Op, Program
 from lowbit.runtime import _kernels
 from lowbit.runtime.magnitude import magnitude_factor
+from lowbit.runtime.operands import Operand, coefficients, operands
+from lowbit.runtime.windows import layout, shape_of, window_of
 
 Array = NDArray[Any]
 
@@ -22,45 +24,6 @@ ACC, FLOATS, IMAGE, LOOKUP, DEQUANTIZE, ADD_FLOATS, ADD_CODES = range(7)  # nati
 STAGES = ("rescale", "affine", "activation", "quantize", "threshold")
 NO_INTS, NO_FLOATS, NO_BYTES = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8)
 MEMORY = 10 * 2**20  # loading may allocate 4 x the file + 16 MB, of which the program itself is one
-
-
-def layout(value: Value) -> tuple[int, int]:
-    """(channels, pixels) of a value."""
-    return value.shape[0], math.prod(value.shape[1:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operand:
-    """How a layer reads one input term: unit = slope * operand + first, operand = table[code] (None: the code)."""
-
-    table: bytes | None
-    slope: int
-    first: int
-    largest: int
-
-    @property
-    def planes(self) -> int:
-        """Bits of the operand."""
-        return max(1, self.largest.bit_length())
-
-
-def operands(grid: Grid) -> list[Operand]:
-    """Byte form of every term of an activation grid; empty where a term has none."""
-    found = []
-    for units in grid.unit_table().astype(np.int64):
-        slope = int(units[1] - units[0]) if len(units) > 1 else 1
-        if (np.diff(units) == slope).all():
-            found.append(Operand(table=None, slope=slope, first=int(units[0]), largest=len(units) - 1))
-            continue
-        low = int(units.min())
-        slope = int(np.gcd.reduce(units - low))
-        codes = (units - low) // slope
-        if codes.max() > 255:
-            return []
-        table = np.zeros(256, np.uint8)
-        table[: len(codes)] = codes
-        found.append(Operand(table=table.tobytes(), slope=slope, first=low, largest=int(codes.max())))
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -472,30 +435,3 @@ class Lowering:
 def same_for_channels(op: Op) -> bool:
     """Whether a stage needs nothing but the value itself."""
     return op.kind in ("activation", "quantize") or (op.kind == "threshold" and len(op.arrays["thresholds"]) == 1)
-
-
-def shape_of(op: Op) -> tuple[int, int, int]:
-    """(groups, input channels, output channels of one group) of a layer."""
-    shape = op.weight.shape if op.weight is not None else op.arrays["weight"].shape
-    groups = int(op.attrs.get("groups", 1))
-    return groups, shape[1], shape[0] // groups
-
-
-def window_of(op: Op, types: dict[str, Value]) -> list[int]:
-    """The 13 numbers of a native Window; a linear layer is a convolution of one pixel."""
-    if op.kind.endswith("linear"):
-        return [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0]
-    shape = op.weight.shape if op.weight is not None else op.arrays["weight"].shape
-    a = op.attrs
-    return [*types[op.inputs[0]].shape[1:], *types[op.output].shape[1:], *shape[2:], *a["stride"], *a["padding"],
-            *a["dilation"], PAD_MODES.index(a["pad_mode"])]  # fmt: skip
-
-
-def coefficients(x: Value) -> Array:
-    """float32(scale_x * scale_w) of every accumulator, [terms, 1 or channels]; see `reference.coefficients`."""
-    assert x.grid is not None and x.weight_grid is not None
-    scales, offset = x.weight_grid.term_scales(), getattr(x.weight_grid, "offset", None)
-    if offset is not None:
-        scales = np.concatenate([scales, offset[None]])
-    scales = scales.reshape(len(scales), -1)
-    return np.stack([sw * sx for sw in scales for sx in x.grid.term_scales()]).astype(np.float32)
