@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -41,7 +41,8 @@ def choose(
     Args:
         names: module paths of the weight layers in execution order.
         default: methods by role.
-        first, last: a method for weight and activation of that layer, None for floats, or "same" for the default.
+        first, last: a method for weight and activation of that layer, None for floats, or "same" for the default;
+            ``@channel`` in it is for the weight.
         rules: mappings with `match` (glob over module paths) and any role; the first match wins, a role that it leaves
             out takes what the layer would have had without rules.
 
@@ -78,7 +79,8 @@ def choose(
         methods = dict(default)
         edge = first if index == 0 else last if index == len(names) - 1 else "same"
         if edge != "same":
-            methods["weight"] = methods["activation"] = edge
+            both = spec(edge)  # a granularity in it is the weight's
+            methods["weight"], methods["activation"] = both, both and replace(both, granularity=None)
         rule = next((r for r in rules if fnmatchcase(name, r["match"])), {})
         methods.update({key: rule[key] for key in ROLE_KEYS if key in rule})
         chosen[name] = Choice(**{role: spec(methods[role]) for role in ROLE_KEYS})

@@ -87,12 +87,16 @@ _SPEC = re.compile(r"(?P<name>[^:@]+)(?::(?P<bits>[^@]*))?(?:@(?P<granularity>.*
 
 @dataclass(frozen=True)
 class Spec:
-    """A method with its bits, granularity and options, as written in ``"lsq:2@channel"`` or a mapping."""
+    """A method with its bits, granularity and options, as written in ``"lsq:2@channel"`` or a mapping.
+
+    `channel` holds for weights; `granularity` is what was asked for, None where the method's own was taken.
+    """
 
     method: str
     bits: int
     channel: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    granularity: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """The spec as text, options in brackets."""
@@ -100,7 +104,16 @@ class Spec:
         return f"{self.method}:{self.bits}" + ("@channel" if self.channel else "") + (f"[{options}]" if options else "")
 
     def build(self, role: str, signed: bool | None = None) -> Quantizer:
-        """A new quantizer; channels apply to weights only."""
+        """A new quantizer.
+
+        Raises:
+            ValueError: where the method cannot have the role, the bits or an option, or where one scale a channel was
+                asked for and the role is not weight.
+        """
+        if self.granularity == "channel" and role != "weight":
+            raise ValueError(
+                f"one scale a channel is for weights, not for role {role!r}: write '{self.method}:{self.bits}' there"
+            )
         channel = self.channel and role == "weight"
         made = METHODS[self.method](self.bits, role=role, channel=channel, signed=signed, **self.options)
         made.spec = self
@@ -134,9 +147,11 @@ def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
         if "method" not in options:
             raise ValueError(f"{dict(spec)} names no method; write {{'method': 'lsq', 'bits': 2}}")
         name, bits, granularity = options.pop("method"), options.pop("bits", None), options.pop("granularity", None)
-        if isinstance(name, str) and ":" in name:
-            inner = parse(name)
-            name, bits = inner.method, inner.bits if bits is None else bits
+        match = _SPEC.fullmatch(name.strip()) if isinstance(name, str) else None
+        if match is not None:
+            name = match["name"]
+            bits = _agreed(spec, "bits", match["bits"], bits)
+            granularity = _agreed(spec, "granularity", match["granularity"], granularity)
     else:
         raise ValueError(f"{spec!r} is no method; write a text such as 'lsq:2' or a mapping")
     if not isinstance(name, str) or name not in METHODS:
@@ -151,7 +166,16 @@ def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
     if granularity not in (None, "tensor", "channel"):
         raise unknown("granularity", granularity, ["tensor", "channel"])
     channel = card.channel if granularity is None else granularity == "channel"
-    return Spec(name, _bits(name, bits), channel, options)
+    return Spec(name, _bits(name, bits), channel, options, granularity)
+
+
+def _agreed(spec: Mapping[str, Any], key: str, inner: str | None, given: Any) -> Any:
+    """What ``{"method": "lsq:2@channel"}`` says, or the mapping's own key; a ValueError where they differ."""
+    if given is None or inner is None:
+        return inner if given is None else given
+    if str(given) != str(inner):
+        raise ValueError(f"{dict(spec)} says {key} {inner} and {given}: leave one of them out")
+    return given
 
 
 def _bits(name: str, bits: Any) -> int:

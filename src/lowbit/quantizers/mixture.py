@@ -106,7 +106,13 @@ class Mixture(Quantizer):
         self.count, self.chosen, self.normalize = len(parts), 0, normalize
         for i, part in enumerate(parts):
             if part != "float":
-                spec = replace(parse(part), channel=self.channel)
+                spec = parse(part)
+                if spec.granularity not in (None, "channel" if self.channel else "tensor"):
+                    raise ValueError(
+                        f"mixture's part {part!r} has another granularity than the mixture, which is for weights "
+                        f"'mixture:{bits}@{spec.granularity}' to have; write it there, not in a part"
+                    )
+                spec = replace(spec, channel=self.channel)
                 self.add_module(f"part{i}", spec.build(self.role, self.signed))
         self.register_buffer("fixed", torch.tensor(given) / sum(given))
         self.register_buffer("temperature", torch.tensor(1.0))
