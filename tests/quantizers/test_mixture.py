@@ -115,8 +115,8 @@ def test_bad_parts(parts: object) -> None:
         mixture(parts=parts)
 
 
-@pytest.mark.parametrize("shares", [[1], [1, -1, 1], [0, 0, 0], [1, 2, 3, 4]])
-def test_bad_shares(shares: list[float]) -> None:
+@pytest.mark.parametrize("shares", [[1], [1, -1, 1], [0, 0, 0], [1, 2, 3, 4], 3, ["1", "1", "1"], [1, 1, float("nan")]])
+def test_bad_shares(shares: object) -> None:
     with pytest.raises(ValueError, match=r"mixture's shares are .*, allowed are 3 numbers from 0, not all 0"):
         mixture(shares=shares)
 

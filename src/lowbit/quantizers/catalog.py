@@ -28,6 +28,7 @@ from lowbit.quantizers.lq import LQ
 from lowbit.quantizers.lsq import LSQ
 from lowbit.quantizers.minmax import MinMax
 from lowbit.quantizers.mixture import Mixture
+from lowbit.quantizers.options import check_options
 from lowbit.quantizers.pact import PACT
 from lowbit.quantizers.pact_sawb import PactSawb
 from lowbit.quantizers.sawb import SAWB
@@ -115,7 +116,13 @@ class Spec:
                 f"one scale a channel is for weights, not for role {role!r}: write '{self.method}:{self.bits}' there"
             )
         channel = self.channel and role == "weight"
-        made = METHODS[self.method](self.bits, role=role, channel=channel, signed=signed, **self.options)
+        method, own = METHODS[self.method], {k: v for k, v in self.options.items() if k not in _OPTIONS}
+        try:
+            made = method(self.bits, role=role, channel=channel, signed=signed, **self.options)
+        except (TypeError, KeyError):
+            check_options(self.method, method.__init__, own)  # what the method says itself is more precise
+            raise
+        check_options(self.method, method.__init__, own)
         made.spec = self
         return made
 
@@ -129,7 +136,7 @@ def parse(spec: str | Mapping[str, Any] | Spec) -> Spec:
 
     Raises:
         UnknownName: for an unknown method or option, with the nearest known one.
-        ValueError: for bits that are missing or out of range.
+        ValueError: for bits that are missing or out of range, or a contradiction.
 
     Example:
         >>> str(parse("lsq:2@channel")), str(parse({"method": "twn", "threshold": "exact"}))
@@ -184,7 +191,8 @@ def _bits(name: str, bits: Any) -> int:
     if bits is None and card.min_bits == card.max_bits:
         return card.min_bits
     try:
-        value = int(bits)
+        # of texts only plain digits: int() reads '0_2' and digits of other scripts too
+        value = int(bits) if not isinstance(bits, str) or re.fullmatch("[0-9]+", bits) else -1
     except (TypeError, ValueError):
         value = -1
     if isinstance(bits, (bool, float)) or not card.min_bits <= value <= card.max_bits:

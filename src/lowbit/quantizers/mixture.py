@@ -98,8 +98,13 @@ class Mixture(Quantizer):
             raise ValueError(
                 f"mixture's parts are {parts!r}, allowed is a list of methods, at least one besides 'float'"
             )
-        given = [1.0] * len(parts) if shares is None else list(shares)
-        if len(given) != len(parts) or min(given) < 0 or sum(given) <= 0:
+        given = [1.0] * len(parts) if shares is None else shares
+        if (
+            not isinstance(given, (list, tuple))
+            or len(given) != len(parts)
+            or any(isinstance(share, bool) or not isinstance(share, (int, float)) for share in given)
+            or not (min(given) >= 0 and 0 < sum(given) < torch.inf)
+        ):
             raise ValueError(f"mixture's shares are {shares!r}, allowed are {len(parts)} numbers from 0, not all 0")
         if normalize not in NORMALIZE:
             raise ValueError(f"mixture's normalize is {normalize!r}, allowed are {', '.join(NORMALIZE)}")

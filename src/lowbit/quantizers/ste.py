@@ -158,6 +158,6 @@ ROUNDINGS = {"half_even": rounded, "half_up": half_up, "half_away": half_away, "
 
 def checked_rounding(method: str, rounding: object) -> str:
     """A key of `ROUNDINGS`, or a ValueError that names the method and the allowed ones."""
-    if rounding not in ROUNDINGS:
+    if not isinstance(rounding, str) or rounding not in ROUNDINGS:
         raise ValueError(f"{method}'s rounding is {rounding!r}, allowed are {', '.join(ROUNDINGS)}")
     return str(rounding)

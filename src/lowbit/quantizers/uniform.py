@@ -66,7 +66,8 @@ class FixedStep(Quantizer):
             raise ValueError(f"uniform's step is {step!r}, allowed are 'l2', 'max' or a positive number")
         if gradient and (levels != "midtread" or step not in ("l2", "max")):
             raise ValueError("uniform takes neither levels nor step for gradients: mid-tread levels up to max|g|")
-        self.rounding = checked_rounding("uniform", rounding or ("stochastic" if gradient else "half_even"))
+        usual = "stochastic" if gradient else "half_even"
+        self.rounding = checked_rounding("uniform", usual if rounding is None else rounding)
         self.odd, self.lopsided, self.rule = levels == "midrise", levels == "twos_complement", step
         if not gradient:
             self.register_buffer("step", torch.tensor(0.0))
