@@ -116,7 +116,7 @@ bool check_tile8(Isa isa, unsigned seed) {
   std::vector<int32_t> got(JOB_TILES * TILE_ROWS * STRIDE), want = got;
   TileJob t{x.data(), row_bytes, rows,   steps.data(), count,  w.data(), bits,
             table,    tiles,     blocks, got.data(),   STRIDE, scratch};
-  const TileKernel& kernel = select_tile8(isa).kernel;
+  const TileKernel& kernel = select_tile8(isa, rows).kernel;
   kernel.open(rows);
   kernel.run(t);
   kernel.close();

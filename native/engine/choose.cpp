@@ -71,7 +71,11 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
     }
   }
   const std::pair<std::string, int64_t> tile{"tile8", tile_size};
-  if (isa == Isa::amx && tiles_fit && shape.pixels >= 8 && tile_size <= budget) return tile;
+  tiles_fit = tiles_fit && tile_size <= budget;
+  if (isa == Isa::amx && tiles_fit && shape.pixels >= 4) return tile;
+  // A few pixels: the fewer bytes of weights the better, but planes need fewer instructions.
+  if (isa >= Isa::avx512 && tiles_fit && shape.pixels < 4 && 2 * bit_cost > dot_cost && tile_size < dot_size)
+    return tile;
   bytes_fit = bytes_fit || (codebook && weights.size() <= 4);
   const bool bits_first = bit_cost < dot_cost;
   const std::pair<std::string, int64_t> dot{"dot8", dot_size}, bits{"bits", bit_size};

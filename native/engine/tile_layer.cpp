@@ -21,7 +21,7 @@ class TileStep : public Step {
         geometry_(std::move(geometry)),
         layer_(std::move(layer)),
         out_(std::move(epilogue)),
-        kernel_(select_tile8(isa).kernel),
+        kernel_(select_tile8(isa, geometry_.rows).kernel),
         run_epilogue_(select_epilogue(isa)) {
     const auto terms = static_cast<int64_t>(layer_.terms.size()),
                inputs = static_cast<int64_t>(spec_.inputs.size());
@@ -42,7 +42,7 @@ class TileStep : public Step {
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
     bytes = static_cast<int64_t>(layer_.tiles.size()) +
             spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;
-    kernel = select_tile8(isa).name;
+    kernel = select_tile8(isa, geometry_.rows).name;
     kernel += "_w" + std::to_string(layer_.terms.front().bits);
     if (terms > 1) kernel += " x" + std::to_string(terms);
   }

@@ -1,5 +1,4 @@
-// Chooses the matrix tile kernel. Without a matrix unit dot8 is the better kernel: the portable version is
-// for tests.
+// Chooses the kernel of packed weights. Below VNNI dot8 is the better one: the portable version is for tests.
 #pragma once
 
 #include "ops/isa.h"
@@ -14,6 +13,7 @@ void tile8_close_portable();
 void tile8_open_avx512amx(int);
 void tile8_u8s8_96x16_avx512amx(const TileJob&);
 void tile8_close_avx512amx();
+void tile8_u8s8_4x16_avx512vnni(const TileJob&);
 #endif
 
 struct TileChoice {
@@ -21,13 +21,17 @@ struct TileChoice {
   const char* name;
 };
 
-inline TileChoice select_tile8(Isa isa) {
+// rows: of every tile.
+inline TileChoice select_tile8(Isa isa, int rows) {
 #if defined(__x86_64__)
+  if (isa == Isa::avx512 || (isa == Isa::amx && rows < 4))
+    return {{tile8_open_portable, tile8_u8s8_4x16_avx512vnni, tile8_close_portable},
+            "tile8_u8s8_4x16_avx512vnni"};
   if (isa == Isa::amx)
     return {{tile8_open_avx512amx, tile8_u8s8_96x16_avx512amx, tile8_close_avx512amx},
             "tile8_u8s8_96x16_avx512amx"};
 #endif
-  (void)isa;
+  (void)isa, (void)rows;
   return {{tile8_open_portable, tile8_u8s8_96x16_portable, tile8_close_portable},
           "tile8_u8s8_96x16_portable"};
 }

@@ -28,12 +28,14 @@ class Timing:
         spread: distance of the quartiles over the median; 0 on a perfectly quiet machine.
         ratio: how many times the reference's time; median over rounds.
         rounds: samples taken.
+        samples: seconds of one call in every round, for ratios to another reference.
     """
 
     seconds: float
     spread: float
     ratio: float
     rounds: int
+    samples: tuple[float, ...] = ()
 
     @property
     def noisy(self) -> bool:
@@ -41,19 +43,25 @@ class Timing:
         return self.spread > NOISY
 
 
-def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float = 1.0) -> dict[str, Timing]:
+def interleave(
+    contenders: Mapping[str, Callable[[], object]],
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
     """Time calls that take turns.
 
     Args:
         contenders: calls by name; the first is the reference of the ratios.
         seconds: to spend on each, at least; rounds are at least 11.
+        clock: of the samples. `time.process_time` does not count what other processes take of this core: for one
+            thread on a busy machine.
 
     Example:
         >>> found = interleave({"a": lambda: sum(range(100)), "b": lambda: sum(range(1000))}, seconds=0.1)
         >>> found["a"].ratio, found["b"].ratio > 2
         (1.0, True)
     """
-    repeats = {name: _repeats(call) for name, call in contenders.items()}
+    repeats = {name: _repeats(call, clock) for name, call in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     collecting = gc.isenabled()
     gc.disable()
@@ -61,7 +69,7 @@ def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float = 
         end = time.perf_counter() + seconds * len(contenders)
         while len(next(iter(samples.values()))) < MIN_ROUNDS or time.perf_counter() < end:
             for name, call in contenders.items():
-                samples[name].append(_time(call, repeats[name]))
+                samples[name].append(_time(call, repeats[name], clock))
     finally:
         if collecting:
             gc.enable()
@@ -69,23 +77,23 @@ def interleave(contenders: Mapping[str, Callable[[], object]], seconds: float = 
     return {name: _timing(taken, reference) for name, taken in samples.items()}
 
 
-def _repeats(call: Callable[[], object]) -> int:
+def _repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
     """Calls that fill one sample, after warming up."""
     call()
     count = 1
-    while (taken := _time(call, count)) * count < SAMPLE_SECONDS:
+    while (taken := _time(call, count, clock)) * count < SAMPLE_SECONDS:
         count = max(count + 1, min(8 * count, round(1.2 * SAMPLE_SECONDS / max(taken, 1e-9))))
     return count
 
 
-def _time(call: Callable[[], object], count: int) -> float:
-    start = time.perf_counter()
+def _time(call: Callable[[], object], count: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(count):
         call()
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count
 
 
 def _timing(taken: list[float], reference: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(taken, n=4)
     ratio = statistics.median(a / b for a, b in zip(taken, reference, strict=True))
-    return Timing(seconds=middle, spread=(high - low) / middle, ratio=ratio, rounds=len(taken))
+    return Timing(seconds=middle, spread=(high - low) / middle, ratio=ratio, rounds=len(taken), samples=tuple(taken))
