@@ -5,8 +5,8 @@
 Float input to float output everywhere: quantizing, packing and the rescale are part of a row. onnxruntime's int8 is its
 QDQ form, unsigned activations and signed weights a channel. Each round times every contender once, one after another;
 a figure is the median over rounds of onnxruntime's time divided by ours within the round. Times are CPU times of this
-process, which other processes on a shared machine disturb less than the clock on the wall. A row is marked `noisy` where
-the quartiles of our own time, or of onnxruntime's, are more than 15 % apart.
+process, which other processes on a shared machine disturb less than the clock on the wall. A row is marked `noisy`
+where the quartiles of our own time, or of onnxruntime's, are more than 15 % apart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lowbit.atomic import write_text
 from lowbit.bench.file import add_others
 from lowbit.bench.layers import Shape, layer_program
 from lowbit.bench.rounds import NOISY, Timing, interleave
-from lowbit.grid import Grid, Levels, Planes, Uniform
+from lowbit.grid import Grid, Levels
 from lowbit.program import Op, Program, Weight
 from lowbit.provenance import provenance
 from lowbit.runtime.engine import Engine
