@@ -53,8 +53,8 @@ def interleave(
     Args:
         contenders: calls by name; the first is the reference of the ratios.
         seconds: to spend on each, at least; rounds are at least 11.
-        clock: of the samples, by default the clock on the wall. `time.process_time` does not count what other processes take of this core: for one
-            thread on a busy machine.
+        clock: of the samples, by default the clock on the wall. `time.process_time` does not count what other processes
+            take of this core: for one thread on a busy machine.
 
     Example:
         >>> found = interleave({"a": lambda: sum(range(100)), "b": lambda: sum(range(1000))}, seconds=0.1)
