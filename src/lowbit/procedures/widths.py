@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowbit.errors import InvalidInput
 from lowbit.procedures.base import Run
-from lowbit.quantizers.base import Quantizer
+from lowbit.quantizers.base import Quantizer, without_identity
 
 
 def set_widths(model: nn.Module, widths: Mapping[Quantizer, int]) -> dict[Quantizer, Quantizer]:
@@ -51,7 +51,7 @@ def _rebuilt(old: Quantizer, bits: int) -> Quantizer:
     new: Quantizer = replace(old.spec, bits=bits).build(old.role, old.signed)
     like = next(iter([*old.parameters(), *old.buffers()]), torch.empty(0))
     new.to(like.device)
-    new.load_state_dict(old.state_dict())
+    new.load_state_dict(without_identity(old.state_dict()))
     for name, module in new.named_modules():
         before = old.get_submodule(name)
         for own, kept in ((module._parameters, before._parameters), (module._buffers, before._buffers)):

@@ -15,6 +15,7 @@ so that `grid(x).values(encode(x))` equals `forward(x)` bit for bit. Gradients o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -24,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lowbit.errors import NotCalibrated
+from lowbit.errors import InvalidInput, NotCalibrated
 from lowbit.grid import MAX_BITS, Grid, Levels, Planes, Uniform
 from lowbit.quantizers.fused import applies
 from lowbit.quantizers.ste import Scaled, along
@@ -89,11 +90,39 @@ def all_reduce_mean(value: Tensor) -> Tensor:
     return value
 
 
+_BITS = re.compile(":[0-9]+")
+
+
+def _identity(extra_state: Tensor) -> str:
+    return bytes(extra_state[2:].tolist()).decode()
+
+
+def without_identity(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A quantizer's state_dict for one of the same method that has other bits."""
+    return {key: value[:2] if key.endswith("_extra_state") else value for key, value in state.items()}
+
+
 def _fit_shapes(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: give state that has one number a channel its shape, also where nothing was calibrated yet."""
-    for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-        saved = state_dict.get(prefix + name)
-        if saved is not None and saved.shape != tensor.shape:
+    """Before loading: refuse the state of another method or granularity, and give state its shape.
+
+    State of other bits is let in, since a procedure that changes them restores the bits after the state; until then
+    the quantizer refuses to be used. State with one number a channel gets its shape also where nothing was calibrated.
+    """
+    assert isinstance(module, Quantizer)
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    found = {name: (tensor, saved) for name, tensor in own if (saved := state_dict.get(prefix + name)) is not None}
+    has = _identity(state_dict.get(prefix + "_extra_state", torch.empty(0)))
+    if not has:  # of an older version: the shapes alone tell
+        if any(saved.ndim and not tensor.ndim for tensor, saved in found.values()) and not module.channel:
+            has = "one with a number for each channel"
+        elif any(tensor.ndim and not saved.ndim for tensor, saved in found.values()):
+            has = "one with a number for the tensor"
+    elif _BITS.sub("", has) == _BITS.sub("", module.identity):
+        has = ""  # other bits: see `require`
+    if has:
+        raise InvalidInput(f"{prefix.rstrip('.') or module.card.name}: {module.misfit(has)}")
+    for tensor, saved in found.values():
+        if saved.shape != tensor.shape:
             tensor.data = torch.empty(saved.shape, dtype=tensor.dtype, device=tensor.device)
 
 
@@ -153,6 +182,7 @@ class Quantizer(nn.Module):
         if ste is not None and role == "gradient":
             raise ValueError(f"{self.card.name}: a gradient has no straight-through estimator (ste), leave it out")
         self.bits, self.role, self.ste = bits, role, surrogate(ste)
+        self.asked_bits = bits  # a mixture's `bits` change
         self.channel = channel or role == "gradient"  # one scale for each slice of axis 0: channels, or samples
         self.signed: bool | None = True if role in ("weight", "gradient") else signed
         self._look_at_sign = self.signed is None
@@ -162,6 +192,7 @@ class Quantizer(nn.Module):
         self.spec: Any = None  # the `Spec` it was built from, if any
         self.where = ""  # path of the (first) layer that owns it, for messages
         self._batches = 0
+        self._loaded = ""  # identity of the state that was loaded
         self.register_load_state_dict_pre_hook(_fit_shapes)
 
     # -- what a method writes ------------------------------------------------------------------------------------
@@ -241,7 +272,7 @@ class Quantizer(nn.Module):
             self.signed, self._batches = before
             raise
         self._batches += 1
-        self.calibrated = True
+        self.calibrated, self._loaded = True, ""
 
     def average(self, state: Tensor, estimate: Tensor) -> None:
         """Fold one batch's estimate into `state`: running mean over batches, mean over processes."""
@@ -304,7 +335,9 @@ class Quantizer(nn.Module):
         return units.argmax(0)
 
     def require(self) -> None:
-        """Raise unless the state is set."""
+        """Raise unless the state is set, and of these bits."""
+        if self._loaded and self._loaded != self.identity:
+            raise InvalidInput(f"{self.where or self.card.name}: {self.misfit(self._loaded)}, or calibrate it")
         if not self.calibrated:
             raise NotCalibrated(
                 f"{self.where + ': ' if self.where else ''}{self.card.name}:{self.bits} ({self.role}) has no scale "
@@ -316,14 +349,29 @@ class Quantizer(nn.Module):
         """A bound of |unit| that holds whatever the state is; decides where float32 sums stay exact."""
         return 2 ** (self.bits - 1) if self.role == "weight" else 2**self.bits
 
+    @property
+    def identity(self) -> str:
+        """Method, bits as asked for, and granularity, such as ``"lsq:2@channel"``: what its state fits."""
+        channel = "@channel" if self.channel and self.role == "weight" else ""
+        return f"{self.card.name}:{self.asked_bits}{channel}"
+
+    def misfit(self, has: str) -> str:
+        """Why the state of `has` does not fit, and what to do."""
+        return (
+            f"the state is that of {has}, the quantizer is {self.identity}; "
+            "prepare the model with the methods that the state was saved with"
+        )
+
     def get_extra_state(self) -> Tensor:
-        """Calibrated or not, signed or not (2: unknown), as a tensor, so that state_dicts hold tensors only."""
-        return torch.tensor([int(self.calibrated), 2 if self.signed is None else int(self.signed)])
+        """Calibrated or not, signed or not (2: unknown), `identity`: a tensor, since state_dicts hold tensors only."""
+        signed = 2 if self.signed is None else int(self.signed)
+        return torch.tensor([int(self.calibrated), signed, *self.identity.encode()])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Undo `get_extra_state`."""
         self.calibrated = bool(state[0])
         self.signed = None if state[1] == 2 else bool(state[1])
+        self._loaded = _identity(state)
 
     def groups(self, x: Tensor) -> Tensor:
         """x as [groups, elements]: one group for the tensor, or one a channel (of gradients: one a sample)."""
