@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import lowbit
-from lowbit.errors import InvalidInput
+from lowbit.errors import InvalidInput, NotCalibrated
 
 
 def net() -> nn.Module:
@@ -85,6 +88,12 @@ def test_bad_weights_are_named_when_preparing():
         ([torch.zeros(2, 1, 6, 6).double()], "cannot take a batch of torch.float64"),
         ([{"x": 1}], "a batch of dict"),
         ([("a", "b")], "a batch of str"),
+        ([()], "a batch of empty tuple"),
+        ([[]], "a batch of empty list"),
+        (torch.zeros(8, 1, 6, 6), r"got one tensor, allowed is a list .* such as \[x\]"),
+        (None, "got None, allowed is a list"),
+        (5, "got 5, allowed is a list"),
+        ([torch.zeros(1, 6, 6)], r"cannot take a batch of torch.float32 \[1, 6, 6\] on cpu: expected 4D input"),
     ],
 )
 def test_bad_batches(given, message):
@@ -93,6 +102,36 @@ def test_bad_batches(given, message):
         lowbit.calibrate(model, given)
     lowbit.calibrate(model, batches())  # and nothing is broken afterwards
     assert lowbit.convert(model, batches()[0]).exact
+
+
+def _breaks_off() -> Iterator[Tensor]:
+    yield batches()[1] * 7
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["lsq:4", "minmax:4", "mixture:2", {"method": "lq", "bits": 2}])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_an_aborted_calibration_changes_nothing(method, calibrated):
+    model = lowbit.prepare(net(), activation=method, last="same")
+    if calibrated:
+        lowbit.calibrate(model, batches())
+    with torch.no_grad():
+        model[4].weight.mul_(3)
+    kept = copy.deepcopy(model.state_dict())
+    x = batches()[0]
+    for given, error in (([x, x * torch.nan], InvalidInput), (_breaks_off(), KeyboardInterrupt)):
+        with pytest.raises(error):
+            lowbit.calibrate(model, given)
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, kept[key]), key
+    if not calibrated:
+        with pytest.raises(NotCalibrated):
+            model(x)
+
+
+def test_an_unprepared_model_is_refused():
+    with pytest.raises(InvalidInput, match=r"without quantizers; call lowbit.prepare\(model\) first"):
+        lowbit.calibrate(net(), batches())
 
 
 def test_only_the_named_quantizers_are_measured():

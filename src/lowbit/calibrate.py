@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lowbit.errors import InvalidInput
+from lowbit.errors import InvalidInput, LowbitError
 from lowbit.layers import WeightLayer
 from lowbit.quantizers.base import Quantizer
+from lowbit.undo import undone_on_error
 
 
 def quantizer_paths(model: nn.Module) -> dict[Quantizer, str]:
@@ -27,7 +28,7 @@ def quantizer_paths(model: nn.Module) -> dict[Quantizer, str]:
 
 @torch.no_grad()
 def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quantizer] | None = None) -> nn.Module:
-    """Measure weights and activations and set the scales.
+    """Measure weights and activations and set the scales: all of them, or, after an error, none.
 
     Weights first, then all batches run through the model with quantized weights and float activations; estimates are
     averaged over batches (and processes). BatchNorm layers that never saw data use batch statistics meanwhile;
@@ -42,8 +43,8 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quant
         The model itself.
 
     Raises:
-        InvalidInput: for no batches, batches that the model cannot take, or NaN, infinity or an empty tensor in a
-            layer's input, naming the layer.
+        InvalidInput: for a model that is not prepared, no batches, batches that the model cannot take, or NaN, infinity
+            or an empty tensor in a layer's input, naming the layer.
 
     Example:
         >>> import lowbit, torch
@@ -52,6 +53,23 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quant
         torch.Size([3, 2])
     """
     paths = quantizer_paths(model)
+    _check(model, batches, bool(paths))
+    with undone_on_error((part for q in paths for part in q.modules()), numbers=True):
+        _calibrate(model, batches, only, paths)
+    return model
+
+
+def _check(model: nn.Module, batches: Any, prepared: bool) -> None:
+    if not prepared and not any(isinstance(m, WeightLayer) for m in model.modules()):
+        raise InvalidInput("calibrate got a model without quantizers; call lowbit.prepare(model) first")
+    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+        kind = "one tensor" if isinstance(batches, Tensor) else repr(batches)
+        raise InvalidInput(f"calibrate got {kind}, allowed is a list or another source of batches, such as [x]")
+
+
+def _calibrate(
+    model: nn.Module, batches: Iterable[Any], only: Container[Quantizer] | None, paths: Mapping[Quantizer, str]
+) -> None:
     for q, name in paths.items():
         if q.role == "weight" and (only is None or q in only):
             owner = model.get_submodule(name)
@@ -73,7 +91,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quant
     try:
         count = 0
         for batch in batches:
-            _forward(model, batch[0] if isinstance(batch, (tuple, list)) else batch)
+            _forward(model, batch[0] if isinstance(batch, (tuple, list)) and batch else batch)
             count += 1
         if count == 0:
             raise InvalidInput("calibrate got no batches; give it at least one batch of inputs")
@@ -87,18 +105,20 @@ def calibrate(model: nn.Module, batches: Iterable[Any], *, only: Container[Quant
                 getattr(norm, key).copy_(value)
         for module, mode in modes.items():
             module.training = mode
-    return model
 
 
 def _forward(model: nn.Module, x: Any) -> None:
     if not isinstance(x, Tensor):
-        raise InvalidInput(f"calibrate got a batch of {type(x).__name__}; batches are inputs, or (input, target)")
+        empty = "empty " if isinstance(x, (tuple, list)) and not x else ""
+        raise InvalidInput(
+            f"calibrate got a batch of {empty}{type(x).__name__}; batches are input tensors, or (input, target)"
+        )
     try:
         model(x)
-    except torch.OutOfMemoryError:
+    except (LowbitError, torch.OutOfMemoryError):
         raise
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InvalidInput(
             f"the model cannot take a batch of {x.dtype} {list(x.shape)} on {x.device}: {reason}"
         ) from error
