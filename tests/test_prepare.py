@@ -249,11 +249,46 @@ def test_wrong_settings_leave_the_model_alone(settings, error, message):
         (nn.Linear(2, 2), "wrap it in nn.Sequential"),
         (nn.Sequential(nn.ReLU()), "no Conv2d or Linear"),
         (lowbit.prepare(nn.Sequential(nn.Linear(2, 2))), "prepared already"),
+        (5, "prepare got 5, allowed is a model"),
     ],
 )
 def test_models_that_cannot_be_prepared(net, message):
     with pytest.raises(ValueError, match=message):
         lowbit.prepare(net)
+
+
+def _spoiled(net: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        net.head.weight[0, 0] = torch.nan
+    return net
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (_spoiled, {}, "head: the weight holds NaN"),
+        (lambda n: n, {"activation": {"method": "uniform", "bits": 3, "levels": "midrise"}}, r"block\.\S+: uniform's"),
+        (lambda n: n, {"example": torch.zeros(2, 3, 8, 8)}, "cannot take a batch"),
+        (lambda n: n, {"example": torch.full((2, 1, 8, 8), torch.nan)}, "stem: the input holds NaN"),
+        (lambda n: n, {"add": "abc:2"}, "add is abc:2, whose values are sums of 2 scales; additions take"),
+        (lambda n: torch.nn.utils.weight_norm(n.head) and n, {}, "head: its weight is no Parameter but computed"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_after_an_error_the_model_is_as_it_was(change, settings, message, x):
+    net = change(Net())
+    before = {n: (m, type(m), dict(vars(m)), list(m._modules.items())) for n, m in net.named_modules()}
+    state = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match=message):
+        lowbit.prepare(net, **settings)
+    for name, (module, kind, attributes, children) in before.items():
+        now = net.get_submodule(name)
+        assert now is module and type(now) is kind and list(now._modules.items()) == children
+        assert vars(now).keys() == attributes.keys()
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=0, equal_nan=True)
+    if "example" in settings or "activation" in settings:
+        lowbit.convert(lowbit.prepare(net, example=x), x)
 
 
 class Branch(nn.Module):

@@ -57,6 +57,7 @@ def test_same_and_none_at_the_edges():
         ([{"match": 3}], ValueError, "rule 0 matches 3"),
         (["stem"], ValueError, "rule 0 is 'stem'"),
         ({"match": "stem"}, ValueError, "allowed is a list"),
+        (5, ValueError, "rules is 5, allowed is a list"),
         ([{"match": "stem", "weight": "lsqq:2"}], UnknownName, "did you mean 'lsq'"),
         # never used, since an earlier rule matches first, and wrong all the same
         ([{"match": "*"}, {"match": "stem", "weight": "lsq:99"}], ValueError, "lsq takes 1 to 16 bits"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from lowbit.errors import InvalidInput
 from lowbit.layers import (
     AdaptiveAvgPool2d,
     Add,
@@ -21,10 +22,11 @@ from lowbit.layers import (
     batchnorm,
 )
 from lowbit.quantizers.base import Quantizer
-from lowbit.quantizers.catalog import Spec
+from lowbit.quantizers.catalog import METHODS, Spec
 from lowbit.route import route
 from lowbit.rules import Choice, Method, choose, spec
 from lowbit.trace import is_any, nonnegative, source, trace
+from lowbit.undo import undone_on_error
 
 
 def prepare(
@@ -61,7 +63,8 @@ def prepare(
 
     Raises:
         UnknownName: for an unknown method, option or key, or a rule that matches nothing.
-        ValueError: for bits that a method cannot have, or a model that is itself one layer.
+        ValueError: for bits that a method cannot have, a model that is itself one layer, a weight that is not finite,
+            or an example that the model cannot take. After any error the model is as it was.
 
     Example:
         >>> import lowbit
@@ -71,38 +74,63 @@ def prepare(
         'QuantConv2d'
     """
     default = {"weight": weight, "activation": activation, "output": output, "gradient": gradient}
-    if any(isinstance(m, (WeightLayer, Quantizer)) for m in model.modules()):
-        raise ValueError("this model is prepared already; prepare a fresh copy of the float model")
-    layers = [name for name, m in model.named_modules() if type(m) in (nn.Conv2d, nn.Linear)]
-    if "" in layers or not layers:
-        raise ValueError(
-            "the model is itself one layer; wrap it in nn.Sequential, then prepare it" if layers
-            else "the model has no Conv2d or Linear, so there is nothing to quantize"
-        )  # fmt: skip
+    layers = _layers(model)
     graph, tracer, reason = trace(model)
     order = _execution_order(graph, layers)
-    choices = choose(order, default, first, last, rules)  # every error of the arguments comes before any change
+    choices = choose(order, default, first, last, rules)
     for choice in (*choices.values(), Choice(**{role: spec(method) for role, method in default.items()})):
         _try(choice)
-    shared = spec(add)
-    if shared is not None:
-        shared.build("activation")
-    if graph is not None:
-        for module, calls in tracer.calls.items():
-            route(module, calls)
-    _swap(model)
-    if graph is not None:
-        graph, _, reason = trace(model)
-    _attach(model, graph, choices)
-    _share_additions(model, shared)
-    if graph is not None:
-        _drop_relus(model, graph)
-    model.lowbit_trace_error = reason  # type: ignore[assignment]
-    if example is not None:
-        from lowbit.calibrate import calibrate
+    shared = _additions(spec(add))
+    with undone_on_error(model.modules()):
+        if graph is not None:
+            for module, calls in tracer.calls.items():
+                route(module, calls)
+        _swap(model)
+        if graph is not None:
+            graph, _, reason = trace(model)
+        _attach(model, graph, choices)
+        _share_additions(model, shared)
+        if graph is not None:
+            _drop_relus(model, graph)
+        model.lowbit_trace_error = reason  # type: ignore[assignment]
+        if example is not None:
+            from lowbit.calibrate import calibrate
 
-        calibrate(model, [example])
+            calibrate(model, [example])
     return model
+
+
+def _layers(model: nn.Module) -> list[str]:
+    """Paths of the layers to quantize, or an error where the model cannot be prepared."""
+    if not isinstance(model, nn.Module):
+        raise InvalidInput(f"prepare got {model!r}, allowed is a model, an nn.Module with Conv2d or Linear in it")
+    if any(isinstance(m, (WeightLayer, Quantizer)) for m in model.modules()):
+        raise ValueError("this model is prepared already; prepare a fresh copy of the float model")
+    modules = {name: m for name, m in model.named_modules() if type(m) in (nn.Conv2d, nn.Linear)}
+    if "" in modules or not modules:
+        raise ValueError(
+            "the model is itself one layer; wrap it in nn.Sequential, then prepare it" if modules
+            else "the model has no Conv2d or Linear, so there is nothing to quantize"
+        )  # fmt: skip
+    for name, module in modules.items():
+        if "weight" not in dict(module.named_parameters(recurse=False)):
+            raise ValueError(
+                f"{name}: its weight is no Parameter but computed, as weight_norm does; make it one again, e.g. by "
+                "torch.nn.utils.remove_weight_norm, then prepare the model"
+            )
+    return list(modules)
+
+
+def _additions(method: Spec | None) -> Spec | None:
+    """The method of additions if it can be one: eval adds units of one term."""
+    if method is not None:
+        method.build("activation")
+        if METHODS[method.method].card.grid == "Planes" and method.bits > 1:
+            raise ValueError(
+                f"add is {method.method}:{method.bits}, whose values are sums of {method.bits} scales; "
+                "additions take methods of one scale, such as 'lsq:8' or 'affine:8'"
+            )
+    return method
 
 
 def _execution_order(graph: fx.Graph | None, layers: list[str]) -> list[str]:
@@ -113,7 +141,7 @@ def _execution_order(graph: fx.Graph | None, layers: list[str]) -> list[str]:
 
 
 def _try(choice: Choice) -> None:
-    """Build each quantizer once, so that illegal bits are reported before the model is touched."""
+    """Build each quantizer once, also those that no layer will have, so that every mistake is reported."""
     for role in ("weight", "activation", "output", "gradient"):
         chosen: Spec | None = getattr(choice, role)
         if chosen is not None:
@@ -168,7 +196,10 @@ def _attach(model: nn.Module, graph: fx.Graph | None, choices: Mapping[str, Choi
                 key = (tuple(feed) or name, str(choice.activation))
                 if key not in shared:
                     signed = False if feed and all(nonnegative(f, modules) for f in feed) else None
-                    shared[key] = choice.activation.build("activation", signed)
+                    try:
+                        shared[key] = choice.activation.build("activation", signed)
+                    except ValueError as error:  # not for these signs
+                        raise ValueError(f"{name}: {error}") from error
                 inputs = shared[key]
             output = None if choice.output is None else choice.output.build("output")
             replace = QuantConv2d.replace if isinstance(old, nn.Conv2d) else QuantLinear.replace

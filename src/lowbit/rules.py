@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -50,7 +50,7 @@ def choose(
         UnknownName: for an unknown method or key, or a rule that matches no layer.
         ValueError: for bits that a method cannot have, or rules of a wrong type.
     """
-    if isinstance(rules, (str, Mapping)):
+    if isinstance(rules, (str, Mapping)) or not isinstance(rules, (Iterable, type(None))):
         raise ValueError(f"rules is {rules!r}, allowed is a list of mappings such as {{'match': 'layer1.*'}}")
     rules = list(rules or ())
     for method in (*default.values(), first, last):  # also those that no layer happens to use
