@@ -41,7 +41,7 @@ def test_every_row_trains_when_it_is_made_small(name, tmp_path):
 
 def test_small_budget_is_the_measured_setting():
     plan = Plan(name="fashion-line", table=read_table("fashion-line"), budget="small", seeds=[0], out=Path("runs"))
-    recipe = plan.recipe(plan.row("w2a2"), 0)
+    recipe = plan.recipe(plan.row("w4a4"), 0)
     assert (recipe.model.name, recipe.model.options, recipe.epochs, recipe.batch) == ("resnet8", {"width": 16}, 8, 128)
     assert (recipe.data.train, recipe.data.choice, recipe.optimizer.lr) == (20000, 1234, 4e-3)
     assert (recipe.schedule.name, recipe.schedule.warmup) == ("cosine", 1)
