@@ -94,3 +94,22 @@ def test_float_part_quantizes_nothing():
     assert recipe.low_bit
     assert not before.low_bit
     assert (before.epochs, before.procedure.name, before.pretrain) == (5, "plain", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("gradient=dorfa:4", "change 'gradient=dorfa:4': unknown method 'dorfa'; did you mean 'dorefa'?"),
+        ("weight=lsq:1", "change 'weight=lsq:1': lsq takes 2 or more bits where values are signed, got 1"),
+        ("first=twn", "change 'first=twn': twn quantizes W, not role 'activation'"),
+        ("rules=[{match: conv1, weight: lsqq}]", "unknown method 'lsqq'; did you mean 'lsq'?"),
+        ("activation={method: sign, ste: polly}", "unknown straight-through estimator (ste) 'polly'"),
+    ],
+)
+def test_methods_are_checked_before_anything_is_made(change: str, message: str) -> None:
+    text = "data: digits\nmodel: digits_net\nweight: lsq:2\nactivation: lsq:2\nepochs: 1\n"
+    with pytest.raises(ValueError) as error:
+        parse_recipe(text, "r.yaml", [change])
+    assert message in str(error.value)
+    with pytest.raises(ValueError, match=r"r\.yaml, line 3: unknown method 'lsr'"):
+        parse_recipe(text.replace("lsq:2", "lsr:2", 1), "r.yaml")

@@ -253,6 +253,7 @@ def _check_names(recipe: Recipe, origin: Origin) -> None:
             if option not in takes:
                 allowed = sorted(own | set(takes))
                 raise unknown_option(origin, (*place, option), f"option of {part.name}", option, allowed)
+    _check_methods(recipe, origin)
     for index, item in enumerate(recipe.augmentation):
         try:
             augmentation(item)
@@ -261,3 +262,25 @@ def _check_names(recipe: Recipe, origin: Origin) -> None:
     if recipe.start and recipe.pretrain:
         raise InvalidInput(f"{origin.where(('pretrain',))}: `start` and `pretrain` exclude each other; keep one")
     check_procedure(recipe, origin)
+
+
+def _check_methods(recipe: Recipe, origin: Origin) -> None:
+    """Methods, before a folder is made or a float network is trained for nothing."""
+    from lowbit.quantizers.catalog import parse
+
+    roles = ("weight", "activation", "output", "gradient")
+    used: list[tuple[KeyPath, str, Method]] = [
+        *(((key,), key, getattr(recipe, key)) for key in (*roles, "add", "first", "last")),
+        *((("rules", i, key), key, rule.get(key)) for i, rule in enumerate(recipe.rules) for key in roles),
+    ]
+    for place, key, method in used:
+        if method is None or method == "same":
+            continue
+        try:
+            spec = parse(method)
+            for role in (
+                ("weight", "activation") if key in ("first", "last") else (key if key in roles else "activation",)
+            ):
+                spec.build(role)
+        except ValueError as error:
+            raise type(error)(f"{origin.where(place)}: {error}") from None
