@@ -58,12 +58,15 @@ def unknown(what: str, name: object, known: Iterable[str]) -> UnknownName:
         known: every allowed name.
 
     Example:
-        >>> str(unknown("method", "lqs", ["lsq", "pact"]))
-        "unknown method 'lqs'; did you mean 'lsq'? Known: lsq, pact"
+        >>> str(unknown("method", "lqs", ["lq", "lsq", "pact"]))
+        "unknown method 'lqs'; did you mean 'lsq'? Known: lq, lsq, pact"
     """
     import difflib
 
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    names, given = sorted(known), str(name).lower()
+    lowered = {known.lower(): known for known in reversed(names)}
+    # letters in another order are the likeliest slip: 'lqs' is 'lsq', though 'lq' shares more of it
+    near = [n for low, n in lowered.items() if sorted(low) == sorted(given)][:1]
+    near = near or [lowered[low] for low in difflib.get_close_matches(given, lowered, n=1, cutoff=0.5)]
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return UnknownName(f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}")
