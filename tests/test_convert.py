@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import lowbit
 from lowbit.errors import ConversionError, InvalidInput
+from lowbit.quantizers import Quantizer
 from lowbit.runtime import reference
 from lowbit.runtime.engine import Engine, available
 
@@ -123,6 +124,7 @@ def test_shape_queries_are_fine():
         (torch.zeros(2, 4).double(), r"the example is torch.float64 \[2, 4\], allowed is a float32 tensor"),
         (torch.zeros(2, 4, 4), r"torch.float32 \[2, 4, 4\]"),
         (torch.zeros(4), "allowed is"),
+        (torch.zeros(2, 4, device="meta"), r"torch.float32 \[2, 4\] without numbers \(meta\), allowed is"),
         (torch.zeros(0, 4), "allowed is"),
         ([1.0], "the example is list"),
         (torch.full((2, 4), float("nan")), "holds NaN or infinity"),
@@ -133,9 +135,39 @@ def test_wrong_examples(example, message):
         lowbit.convert(mlp(example=batch()), example)
 
 
-def test_an_example_of_the_wrong_width_names_the_layer():
-    with pytest.raises(ConversionError, match=r"0: needs \[4\], got \[5\]"):
+def test_an_example_of_the_wrong_shape_is_told_from_a_model_without_integer_form():
+    with pytest.raises(
+        ConversionError, match=r"0: needs \[4\], got \[5\]\nThe model itself cannot take the example, f"
+    ):
         lowbit.convert(mlp(example=batch()), torch.zeros(2, 5))
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    with pytest.raises(ConversionError, match=r"cannot take the example, float32 \[2, 3, 8, 8\]: .*but got 3 channels"):
+        lowbit.convert(lowbit.prepare(net, example=torch.randn(2, 2, 8, 8)), torch.zeros(2, 3, 8, 8))
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(InvalidInput, match="convert got 5, allowed is a model"):
+        lowbit.convert(5, batch())
+
+
+@pytest.mark.parametrize(("role", "place"), [("weight", "weight_quantizer"), ("activation", "input_quantizer")])
+def test_trained_widths_above_8_bits_say_what_to_do(role, place):
+    model = mlp(**{role: "bitpruning:8"}, example=batch())
+    with torch.no_grad():
+        getattr(model[2], place).width.fill_(9)
+    with pytest.raises(ConversionError, match=r"2: bitpruning has grown to 9 bits, .*train on with a penalty"):
+        lowbit.convert(model, batch())
+
+
+def test_a_slope_trained_below_zero_still_converts():
+    for role in ("weight", "activation"):
+        model = mlp(**{role: "sigmoid:2"}, example=batch())
+        for q in model.modules():
+            if isinstance(q, Quantizer):
+                q.harden()
+        with torch.no_grad():
+            getattr(model[2], {"weight": "weight_quantizer"}.get(role, "input_quantizer")).slope.fill_(-0.5)
+        assert lowbit.convert(model, batch()).exact
 
 
 def test_uncalibrated_unprepared_and_wide_models():

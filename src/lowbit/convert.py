@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from lowbit.emit import Emitter, Unsupported
-from lowbit.errors import ConversionError, InvalidInput
+from lowbit.errors import ConversionError, InvalidInput, LowbitError
 from lowbit.program import Program
 from lowbit.rewrite import simplify
 from lowbit.runtime import reference
@@ -45,13 +45,18 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
         >>> bool((torch.from_numpy(lowbit.runtime.reference.run(program, x.numpy())) == net.eval()(x)).all())
         True
     """
+    if not isinstance(model, nn.Module):
+        raise InvalidInput(f"convert got {model!r}, allowed is a model from lowbit.prepare")
     if (
         not isinstance(example, Tensor)
+        or example.is_meta
         or example.dtype != torch.float32
         or example.ndim not in (2, 4)
         or not len(example)
     ):
-        given = f"{example.dtype} {list(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
+        given = type(example).__name__
+        if isinstance(example, Tensor):
+            given = f"{example.dtype} {list(example.shape)}" + (" without numbers (meta)" if example.is_meta else "")
         raise InvalidInput(
             f"the example is {given}, allowed is a float32 tensor [batch, features] or [batch, channels, height, width]"
         )
@@ -60,12 +65,31 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        program = _program(model, tuple(example.shape[1:]), allow_inexact)
+        try:
+            program = _program(model, tuple(example.shape[1:]), allow_inexact)
+        except ConversionError as error:
+            fault = _example_fault(model, example)
+            if fault:
+                raise ConversionError(f"{error}{fault}") from error
+            raise
         _check(program, model, example)
     finally:
         for module, mode in modes.items():
             module.training = mode
     return program
+
+
+def _example_fault(model: nn.Module, example: Tensor) -> str:
+    """Why the model itself cannot take the example, or "": a wrong example looks like layers without integer form."""
+    like = next(model.parameters(), example)
+    try:
+        model(example[:1].to(like))
+    except (LowbitError, torch.OutOfMemoryError):
+        return ""
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"\nThe model itself cannot take the example, float32 {list(example.shape)}: {reason}"
+    return ""
 
 
 def _program(model: nn.Module, shape: tuple[int, ...], allow_inexact: bool) -> Program:

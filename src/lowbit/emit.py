@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from lowbit.errors import InvalidProgram
+from lowbit.grid import Grid
 from lowbit.infer import Value, apply
 from lowbit.layers import (
     AdaptiveAvgPool2d,
@@ -79,6 +80,7 @@ class Emitter:
                 grid = quantizer.grid()
             except ValueError as error:
                 raise Unsupported(f"its activation quantizer has no usable scale: {error}") from None
+            narrow(quantizer, grid)
             if quantizer.arithmetic:
                 self._codes[key] = self.op("quantize", name, (value,), output, grid=grid)
             else:
@@ -147,6 +149,15 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().float().numpy().copy()
 
 
+def narrow(quantizer: Quantizer, grid: Grid) -> None:
+    """Refuse a trained width that has left what programs hold."""
+    if grid.bits > 8:
+        raise Unsupported(
+            f"{quantizer.card.name} has grown to {grid.bits} bits, more than the 8 bits that programs hold; train on "
+            "with a penalty on the width, or from a smaller one"
+        )
+
+
 def _geometry(layer: QuantConv2d) -> dict[str, Any]:
     left, right, top, bottom = layer.pads()
     if left != right or top != bottom:
@@ -173,7 +184,9 @@ def _layer(e: Emitter, node: fx.Node, name: str) -> str:
         e.check(wq)
         if not torch.isfinite(layer.weight).all():
             raise Unsupported("its weight holds NaN or infinity")
-        weight = Weight.from_codes(wq.encode(layer.weight).cpu().numpy(), wq.grid(layer.weight))
+        grid = wq.grid(layer.weight)
+        narrow(wq, grid)
+        weight = Weight.from_codes(wq.encode(layer.weight).cpu().numpy(), grid)
     if wq is not None and xq is not None:
         codes = e.codes(value, xq, name)
         acc = e.op("conv" if conv else "linear", name, (codes,), f"{node.name}.acc", attrs=attrs, weight=weight)

@@ -150,7 +150,7 @@ def test_one_signed_bit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lsq takes 2 or more bits where values are signed, got 1; .* bwn or sign"):
         quantizer("lsq:1")
     q = quantizer("lsq:1", role="activation")
-    with pytest.raises(ValueError, match="lsq with one bit met negative values; use two bits, or sign"):
+    with pytest.raises(ValueError, match="cannot be quantized: lsq with one bit met negative values; use two"):
         q.calibrate(V)
     q.calibrate(V.abs())
     assert q.grid().code_range == (0, 1)

@@ -151,9 +151,10 @@ def test_a_relu_is_not_folded_away_where_the_gradient_differs() -> None:
     [
         ("polly", "unknown straight-through estimator (ste) 'polly'; did you mean 'poly'?"),
         (3, "unknown straight-through estimator (ste) 3. Known: clipped"),
-        ({"low": 1}, "unknown straight-through estimator (ste) None. Known: clipped"),
+        ({"name": None}, "unknown straight-through estimator (ste) None. Known: clipped"),
         ({"name": "tanh", "slop": 2}, "unknown setting of ste 'tanh' 'slop'; did you mean 'slope'?"),
         ({"name": "tanh", "slope": 0}, "tanh takes a slope above 0, got 0"),
+        ({"slope": 2}, "ste {'slope': 2} names no straight-through estimator; write {'name': 'tanh', 'slope': 2}"),
         ({"name": "tanh", "slope": math.nan}, "ste 'tanh': slope is nan, allowed is a number"),
         ({"name": "clipped", "low": 2}, "clipped takes low < high, got 2 and 1.0"),
         ({"name": "sat_relu", "top": "1"}, "ste 'sat_relu': top is '1', allowed is a number"),

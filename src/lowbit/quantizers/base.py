@@ -268,9 +268,9 @@ class Quantizer(nn.Module):
             self._batches = 0
         try:
             self.start(x)
-        except ValueError:
+        except ValueError as error:
             self.signed, self._batches = before
-            raise
+            raise ValueError(f"cannot be quantized: {error}") from error
         self._batches += 1
         self.calibrated, self._loaded = True, ""
 

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from lowbit.grid import Grid, Levels
 from lowbit.quantizers.base import Card, Quantizer, number
 from lowbit.quantizers.kmeans import centers
-from lowbit.quantizers.ste import Replace, Within
+from lowbit.quantizers.ste import Positive, Replace, Within
 
 SETS = {1: (-1, 1), 2: (-1, 0, 1), 3: (-4, -2, -1, 0, 1, 2, 4)}
 """bits: levels of weights where the paper names a set; other widths take all integers of n bits but the lowest."""
@@ -45,7 +45,8 @@ class Sigmoid(Quantizer):
         are fixed, or with option `learn_biases` dc_i = -sum g * T / (a s_i) * G_i * (a s_i - G_i). Option `bwd_T`: the
         T of h, by default 1 for two levels and T itself for more.
     Grid: Levels. Option `levels`: Y, ascending integers; by default (-1, 1), (-1, 0, 1), (-4, -2, -1, 0, 1, 2, 4), then
-        all integers of n bits for weights, 0 .. 2^n - 1 for activations. Learned state: `scale` a, `slope` b.
+        all integers of n bits for weights, 0 .. 2^n - 1 for activations. Learned state: `scale` a; `slope` b,
+        kept above 0, since levels ascend with x.
     Initialisation: b = 5 max|Y| / (4 max|x|), a = 1 / b; c_i between the k-means centers of b x, option
         ``biases="linear"`` (and for binary weights): between the levels. A training schedule raises `temperature`,
         which starts at 1, and calls `harden`, after which training uses the steps too, still with the gradient of the
@@ -137,7 +138,7 @@ class Sigmoid(Quantizer):
 
     def _soft(self, x: Tensor, temperature: Tensor | float) -> Tensor:
         """The sum of sigmoids, in levels."""
-        v, biases = self.slope.to(x.dtype) * x, self.biases.to(x.dtype)
+        v, biases = Positive.apply(self.slope).to(x.dtype) * x, self.biases.to(x.dtype)
         soft = torch.full_like(x, float(self.levels[0]))
         for bias, (low, high) in zip(biases, pairwise(self.levels), strict=True):
             steepness = temperature * (v - bias)
@@ -149,7 +150,7 @@ class Sigmoid(Quantizer):
     @torch.no_grad()
     def _steps(self, x: Tensor) -> Tensor:
         """The sum of steps, in levels."""
-        v, biases = self.slope.to(x.dtype) * x, self.biases.to(x.dtype)
+        v, biases = Positive.apply(self.slope).to(x.dtype) * x, self.biases.to(x.dtype)
         hard = torch.full_like(x, float(self.levels[0]))
         for bias, (low, high) in zip(biases, pairwise(self.levels), strict=True):
             hard = hard + torch.where(v >= bias, float(high - low), 0.0)

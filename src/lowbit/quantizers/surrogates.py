@@ -105,6 +105,8 @@ def surrogate(given: str | Mapping[str, Any] | Surrogate | None) -> Surrogate | 
     if given is None or isinstance(given, Surrogate):
         return given
     settings = dict(given) if isinstance(given, Mapping) else {"name": given}
+    if "name" not in settings:
+        raise ValueError(f"ste {settings} names no straight-through estimator; write {{'name': 'tanh', 'slope': 2}}")
     name = settings.pop("name", None)
     if not isinstance(name, str) or name not in SURROGATES:
         raise unknown("straight-through estimator (ste)", name, SURROGATES)
