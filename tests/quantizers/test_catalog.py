@@ -8,7 +8,7 @@ from torch import nn
 
 import lowbit
 from lowbit.quantizers import METHODS, quantizer
-from lowbit.quantizers.catalog import parse
+from lowbit.quantizers.catalog import methods, parse
 
 
 def net() -> nn.Module:
@@ -71,3 +71,7 @@ def test_parts_of_a_mixture_have_its_granularity(granularity: str) -> None:
         quantizer(spec)
     q = quantizer(spec | {"parts": [f"lsq:2@{granularity}", "bwn"]})
     assert all(part.channel == (granularity == "channel") for part in q.parts)
+
+
+def test_every_method_lists_the_option_that_all_have() -> None:
+    assert all(row["options"]["ste"] is None for row in methods())

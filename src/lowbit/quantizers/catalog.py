@@ -242,6 +242,7 @@ def methods() -> list[dict[str, Any]]:
         low, high = card.pop("min_bits"), card.pop("max_bits")
         signature = inspect.signature(method.__init__).parameters.values()
         options = {p.name: p.default for p in signature if p.name not in ("self", "common", *_COMMON)}
+        options = {**options, **dict.fromkeys(_OPTIONS)}
         summary = (inspect.getdoc(method) or "").splitlines()[0]
         rows.append({**card, "name": name, "bits": f"{low}" if low == high else f"{low}-{high}",
                      "options": options, "summary": summary})  # fmt: skip
