@@ -162,6 +162,14 @@ def test_places_that_cannot_be_written(tmp_path):
     assert left(tmp_path) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("place", ["", "."])
+def test_a_folder_is_no_file(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file") as caught:
+        program().save(place)
+    assert caught.value.filename == "." and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)

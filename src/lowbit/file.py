@@ -11,6 +11,7 @@ tensors in order of name. Loading checks everything before any kernel sees it, a
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,8 @@ def replace_file(path: str | Path, data: bytes) -> None:
         OSError: if the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
     path = Path(path)
+    if path.is_dir():  # also "", which is the current one
+        raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file", str(path))
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:  # name the file that was asked for, not the temporary one

@@ -76,6 +76,7 @@ def run(words: list[str]) -> int:
 
     if given.output:
         require_writable(given.output)
+    require_program(given.file)
     net = runtime.load(given.file, threads=given.threads, isa=given.isa)
     x = read_array(given.input)
     if x.shape == tuple(net.program.input_shape):
@@ -90,6 +91,18 @@ def run(words: list[str]) -> int:
         for row, values in enumerate(y.reshape(len(y), -1)):
             print(f"{row}: class {int(values.argmax())} ({float(values.max()):.4g})")
     return 0
+
+
+def require_program(path: str | Path) -> None:
+    """Refuse what cannot be a `.lowbit` file before it is opened.
+
+    Raises:
+        InvalidInput: there is nothing of that name, or a folder.
+    """
+    if Path(path).is_dir():
+        raise InvalidInput(f"{path}: is a folder; give a .lowbit file, as lowbit convert writes it")
+    if not Path(path).exists():
+        raise InvalidInput(f"{path}: there is no such file; write one with: lowbit convert RUN -o {path}")
 
 
 def read_array(path: str) -> NDArray[Any]:
@@ -120,6 +133,7 @@ def inspect(words: list[str]) -> int:
 
     from lowbit.cli.inspection import describe, text
 
+    require_program(given.file)
     found = describe(given.file)
     print(json.dumps(found, indent=2) if given.json else text(given.file, found))
     return 0

@@ -31,8 +31,10 @@ def convert_run(run: Path, output: Path, *, allow_inexact: bool, check: int) -> 
 
     Raises:
         ConversionError: listing every module that has no integer form.
-        InvalidInput: there is no finished low-bit run, or the file cannot be written.
+        InvalidInput: there is no finished low-bit run, the file cannot be written, or `check` is negative.
     """
+    if check < 0:
+        raise InvalidInput(f"--check is {check}, allowed is a number of images from 0")
     require_writable(output)
     trained = load_run(run)
     if not trained.recipe.low_bit:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lowbit.cli.base import require_program
 from lowbit.errors import InvalidInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -201,7 +202,11 @@ def bench(
         found = bench_layers(others, threads=threads, isa=isa, seconds=seconds)
     else:
         assert file is not None
-        found = bench_file(file, others, run=run, batch=batch, threads=threads, isa=isa, seconds=seconds)
+        try:
+            found = bench_file(file, others, run=run, batch=batch, threads=threads, isa=isa, seconds=seconds)
+        except (FileNotFoundError, IsADirectoryError):
+            require_program(file)
+            raise
     _say(found, json_, bench_text(found))
 
 

@@ -231,6 +231,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise InvalidInput(f"{folder}: is a file; give the folder of a finished run") from None
     except FileNotFoundError:
         if (folder / RECIPE).exists():
             reason = f"the training has not finished; go on with: lowbit train {folder / RECIPE} --out {folder}"
