@@ -5,7 +5,7 @@ import torch
 
 import lowbit
 from lowbit.calibrate import quantizer_paths
-from lowbit.errors import InvalidInput
+from lowbit.errors import InvalidInput, LowbitError
 from lowbit.procedures import procedure
 from lowbit.quantizers.sigmoid import Sigmoid
 from tests.procedures.loops import blobs, prepared, run_of, same, step, train, trained_twice
@@ -149,6 +149,18 @@ def test_claim_the_gap_between_soft_and_hard_shrinks_as_the_temperature_grows():
 def test_bad_settings(settings):
     with pytest.raises(InvalidInput, match=r"quantization-networks: .*allowed are"):
         procedure(NAME, **settings)
+
+
+def test_a_layer_that_died_is_named():
+    model = both()
+    run, networks = run_of(model), procedure(NAME)
+    networks.start(run)
+    with torch.no_grad():
+        model[3].weight_quantizer.scale.fill_(-0.01)
+    with pytest.raises(
+        LowbitError, match=r"the scale of 3\.weight has fallen below 0, .* lower optimizer.lr, or use sgd"
+    ):
+        networks.epoch_end(run)
 
 
 def test_networks_and_trainings_that_do_not_fit_are_refused():

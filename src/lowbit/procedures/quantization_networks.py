@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lowbit.calibrate import calibrate, quantizer_paths
-from lowbit.errors import InvalidInput
+from lowbit.errors import InvalidInput, LowbitError
 from lowbit.layers import WeightLayer
 from lowbit.procedures.base import Procedure, Run
 from lowbit.procedures.places import places
@@ -129,7 +129,18 @@ class QuantizationNetworks(Procedure):
                 quantizer.harden()
 
     def epoch_end(self, run: Run) -> None:
-        """Raise the temperatures; enter the next phase where it is due."""
+        """Raise the temperatures; enter the next phase where it is due.
+
+        Raises:
+            LowbitError: a scale has fallen below 0, which makes its layer 0 for good.
+        """
+        for name, quantizer in places(run.model, Sigmoid).items():
+            # behind a BatchNorm the size of the scale changes nothing, so that it has no gradient to keep it up
+            if float(quantizer.scale.detach()) < 0:
+                raise LowbitError(
+                    f"quantization-networks: the scale of {name} has fallen below 0, and its layer gives zeros since; "
+                    "lower optimizer.lr, or use sgd, as the paper does: adam moves scales as fast as weights"
+                )
         run.log("phase", self.phase + 1)
         for what, group in (("weight", self._weights), ("activation", self._others)):
             if group:
