@@ -56,7 +56,8 @@ def test_every_legal_choice(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for method in METHODS for case in representative(method)], ids=str)
 def test_compiled_code_keeps_codes(case: Case) -> None:
-    draws = case.method == "binaryconnect-stochastic"  # in training, from the compiler's own generator
+    # what draws in training draws from the compiler's own generator there: only eval can be compared
+    draws = case.role == "gradient" or case.method == "binaryconnect-stochastic"
     compiles(case, "inductor", (False,) if draws else (False, True))
 
 
