@@ -78,8 +78,8 @@ def test_short_and_long_forms_and_changes():
         ),
         ("modifiers: [{name: pull, strength: a}]", InvalidInput, "net.yaml, line 5: '<' not supported"),
         ("modifiers:\n- pull\n- pull\n", InvalidInput, "net.yaml, line 7: pull is given twice; keep one"),
-        ("modifiers: [retrain]", UnknownName, "line 5: unknown modifier 'retrain'"),
-        ("procedure: pull", UnknownName, "line 5: unknown procedure 'pull'"),
+        ("modifiers: [retrain]", InvalidInput, "line 5: retrain is a procedure; write `procedure: retrain`"),
+        ("procedure: pull", InvalidInput, r"line 5: pull is a modifier; write `modifiers: \[pull\]`"),
         ("modifiers: [3]", InvalidInput, "net.yaml, line 5: modifiers.0 is 3; "),
         ("modifiers: pull", InvalidInput, "net.yaml, line 5: modifiers is 'pull'; input should be a valid list"),
         (

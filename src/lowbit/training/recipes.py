@@ -245,6 +245,12 @@ def _check_names(recipe: Recipe, origin: Origin) -> None:
     ]
     for kind, place, part, known in chosen:
         if part.name not in known:
+            if kind == "procedure" and part.name in MODIFIERS:
+                raise InvalidInput(
+                    f"{origin.where(place)}: {part.name} is a modifier; write `modifiers: [{part.name}]`"
+                )
+            if kind == "modifier" and part.name in PROCEDURES:
+                raise InvalidInput(f"{origin.where(place)}: {part.name} is a procedure; write `procedure: {part.name}`")
             raise unknown_option(origin, (*place, "name"), kind, part.name, known)
         make = known[part.name]
         takes = () if make.__init__ is object.__init__ else inspect.signature(make).parameters
