@@ -141,3 +141,17 @@ def test_only_the_named_quantizers_are_measured():
     changed = [k for k, v in model.state_dict().items() if not torch.equal(v, kept[k])]
     assert {name.split(".")[1] for name in changed} == {"input_quantizer"}
     assert {name.split(".")[0] for name in changed} == {"4"}
+
+
+def test_behind_a_folded_relu_the_rest_is_calibrated_on_what_the_float_network_gives():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(64, 4)
+    expected = model(x)
+    last_input = model[:4](x)
+    lowbit.calibrate(lowbit.prepare(model, None, "lsq:2", first="same", last="same"), [x])
+    assert isinstance(model[3], nn.Identity)
+    torch.testing.assert_close(model[4].input_quantizer.scale, 2 * last_input.mean() / 3**0.5)
+    for index in (0, 2, 4):
+        model[index].input_quantizer.enabled = False
+    assert torch.equal(model(x), expected)

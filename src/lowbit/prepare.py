@@ -269,6 +269,10 @@ def _drop_relus(model: nn.Module, graph: fx.Graph) -> None:
         if all(readers(n) for n in nodes) and all(absorbs(r) for r in used):
             _put(model, {modules[name]: nn.Identity()})
             folded[name] = ", ".join(dict.fromkeys(str(r.target) for r in used))
+            for reader in used:
+                q = quantizer(reader)
+                assert q is not None
+                q.replaces_relu = q.folds_relu  # signs had none in front of them that mattered
     model.lowbit_folded = folded  # type: ignore[assignment]
     modules = dict(model.named_modules(remove_duplicate=False))
     signs = [n for n in graph.nodes if (q := quantizer(n)) is not None and q.constant_behind_relu]

@@ -57,6 +57,7 @@ def _rebuilt(old: Quantizer, bits: int) -> Quantizer:
         for own, kept in ((module._parameters, before._parameters), (module._buffers, before._buffers)):
             own.update({key: tensor for key, tensor in kept.items() if key in own})
     new.where, new.enabled, new.relaxed = old.where, old.enabled, old.relaxed
+    new.replaces_relu = old.replaces_relu
     return new.train(old.training)
 
 

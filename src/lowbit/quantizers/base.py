@@ -189,6 +189,7 @@ class Quantizer(nn.Module):
         self.calibrated = role == "gradient"
         self.enabled = True
         self.relaxed = False  # whether training, but not eval, uses x itself
+        self.replaces_relu = False  # whether `prepare` took a ReLU away in front of it
         self.spec: Any = None  # the `Spec` it was built from, if any
         self.where = ""  # path of the (first) layer that owns it, for messages
         self._batches = 0
@@ -286,9 +287,9 @@ class Quantizer(nn.Module):
 
     @final  # type: ignore[misc]  # nn.Module declares forward as an attribute
     def forward(self, x: Tensor) -> Tensor:
-        """x on the grid, in x's shape and dtype; x itself while switched off, or relaxed in training."""
+        """x on the grid, in x's shape and dtype; while switched off, or relaxed in training, x, or what ReLU makes."""
         if not self.enabled or (self.relaxed and self.training):
-            return x
+            return x.relu() if self.replaces_relu else x
         self.require()
         dtype, x = x.dtype, wide(x)
         if self.training:
