@@ -12,6 +12,7 @@
 #include "bind/arrays.h"
 #include "bind/bind.h"
 #include "bind/export.h"
+#include "bind/outputs.h"
 #include "engine/choose.h"
 #include "engine/float_layer.h"
 #include "engine/layer.h"
@@ -31,6 +32,7 @@ Window to_window(const std::vector<int64_t>& v) {
 struct NativePlan : Plan {
   NativePlan(int isa, int threads) : Plan(threads), isa(static_cast<Isa>(isa)) {}
   Isa isa;
+  Outputs outputs;
 };
 
 using Inputs = std::vector<std::tuple<int, int32_t, int32_t, int32_t, int>>;
@@ -183,6 +185,7 @@ void bind_plan(nb::module_& m) {
              p.add_step(make_magnitude(x, channels, to_window(window), factor, output), name);
            })
       .def("finish", &Plan::finish)
+      .def("output", [](NativePlan& p, const std::vector<size_t>& shape) { return p.outputs.take(shape); })
       .def("run", &run_floats)
       .def("run_bytes", &run_bytes)
       .def("export_values", &export_values<NativePlan>)

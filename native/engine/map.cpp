@@ -9,7 +9,7 @@ namespace lowbit {
 
 namespace {
 
-constexpr int64_t WIDTH = 64, HEIGHT = 8;  // channels and pixels of a tile
+constexpr int64_t WIDTH = 64, HEIGHT = 16;  // channels and pixels of a tile
 
 class MapStep : public Step {
  public:

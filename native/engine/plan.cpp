@@ -10,8 +10,6 @@ namespace lowbit {
 namespace {
 // Below this many operations a step is not worth waking a thread for.
 constexpr int64_t WORTH_SPLITTING = 200000;
-// Epilogues read as many rows past those of a tile.
-constexpr int64_t EPILOGUE_SLACK = 16 * 1024;
 }  // namespace
 
 int Plan::add_value(int64_t bytes, Role role) {
@@ -24,7 +22,8 @@ void Plan::add_step(std::unique_ptr<Step> step, const std::string& name) {
   steps_.push_back(std::move(step));
 }
 
-void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes) {
+void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes, int64_t images) {
+  images_ = images;
   input_bytes_ = input_bytes;
   output_bytes_ = output_bytes;
   std::vector<size_t> last(values_.size(), 0);
@@ -36,7 +35,7 @@ void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes) {
     scratch_ = std::max(scratch_, steps_[s]->scratch);
   }
   zeros_ = round_up(zeros_ + SLACK, 64);
-  scratch_ = round_up(scratch_ + EPILOGUE_SLACK, 64);
+  scratch_ = round_up(scratch_ + SLACK, 64);
   std::vector<std::vector<size_t>> dying(steps_.size());
   for (size_t id = 0; id < values_.size(); ++id)
     if (!steps_.empty()) dying[last[id]].push_back(id);
@@ -67,56 +66,55 @@ Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* outpu
   return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_, &bad};
 }
 
-void Plan::run_step(const Step& step, const Context& context, int worker, int parts) const {
-  if (parts > 1 && step.operations + step.bytes < WORTH_SPLITTING) {
-    if (worker == 0) step.run(context, {0, step.pixels, 0, step.blocks});
-    return;
-  }
+void Plan::run_step(const Step& step, const Context& context, const Range& all, int worker, int parts) const {
   const auto share = [&](int64_t units, int64_t part) { return units * part / parts; };
-  const int64_t tiles = (step.pixels + TILE_PIXELS - 1) / TILE_PIXELS;
-  if (tiles >= parts || step.blocks == 1) {
+  const int64_t tiles = (all.pixel_end + TILE_PIXELS - 1) / TILE_PIXELS;
+  if (tiles >= 2 * parts || step.blocks == 1) {
     const int64_t first = share(tiles, worker) * TILE_PIXELS;
-    const int64_t stop = std::min(step.pixels, share(tiles, worker + 1) * TILE_PIXELS);
+    const int64_t stop = std::min(all.pixel_end, share(tiles, worker + 1) * TILE_PIXELS);
     if (first < stop) step.run(context, {first, stop, 0, step.blocks});
   } else {
     // Shares are even, so that two workers never write bits of one 32-channel word.
     const int64_t pairs = (step.blocks + 1) / 2;
     const int64_t first = share(pairs, worker) * 2,
                   stop = std::min(step.blocks, share(pairs, worker + 1) * 2);
-    if (first < stop) step.run(context, {0, step.pixels, first, stop});
+    if (first < stop) step.run(context, {0, all.pixel_end, first, stop});
   }
 }
 
-int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by) {
+// Passes first, first + by, .. of images_ images each.
+int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t batch, int64_t by) {
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
   int64_t found = -1;
-  for (int64_t image = first; image < stop && found < 0; image += by) {
+  for (int64_t image = first * images_; image < batch && found < 0; image += by * images_) {
     std::atomic<bool> bad{false};
     const Context context =
         make_context(buffer->data(), input + image * input_bytes_, output + image * output_bytes_, 0, bad);
-    for (const auto& step : steps_) step->run(context, {0, step->pixels, 0, step->blocks});
+    for (const auto& step : steps_) step->run(context, whole(*step, std::min(images_, batch - image)));
     if (bad) found = image;
   }
   buffers_.give(std::move(buffer));
   return found;
 }
 
+// Every step on all threads.
 int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
   const int threads = workers_.threads();
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
   int64_t found = -1;
-  for (int64_t image = 0; image < batch && found < 0; ++image) {
+  for (int64_t image = 0; image < batch && found < 0; image += images_) {
     std::atomic<bool> bad{false};
     const uint8_t* x = input + image * input_bytes_;
     uint8_t* y = output + image * output_bytes_;
     for (const auto& step : steps_) {
+      const Range all = whole(*step, std::min(images_, batch - image));
       if (step->operations + step->bytes < WORTH_SPLITTING) {
-        step->run(make_context(buffer->data(), x, y, 0, bad), {0, step->pixels, 0, step->blocks});
+        step->run(make_context(buffer->data(), x, y, 0, bad), all);
       } else {
         workers_.run([&](int worker) {
-          run_step(*step, make_context(buffer->data(), x, y, worker, bad), worker, threads);
+          run_step(*step, make_context(buffer->data(), x, y, worker, bad), all, worker, threads);
         });
       }
     }
@@ -130,7 +128,7 @@ int64_t Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
   const int threads = workers_.threads();
   if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, 0, batch, 1);
   int64_t found = -1;
-  if (batch >= threads) {
+  if (batch >= threads * images_) {
     std::vector<int64_t> of_worker(static_cast<size_t>(threads), -1);
     workers_.run([&](int worker) {
       of_worker[static_cast<size_t>(worker)] = run_images(input, output, worker, batch, threads);

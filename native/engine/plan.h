@@ -23,7 +23,8 @@ class Plan {
 
   // Places the values. With `keep` none shares memory with another, so that all can be read after a run.
   // input_bytes and output_bytes are those of one image.
-  void finish(bool keep, int64_t input_bytes, int64_t output_bytes);
+  // images: how many one pass executes as pixels of one, where steps treat every pixel alike.
+  void finish(bool keep, int64_t input_bytes, int64_t output_bytes, int64_t images = 1);
 
   // Executes a batch; safe to call from several threads. Returns an image whose floats a step found to hold
   // NaN or infinity, or -1; checks_input() says whether any step looks.
@@ -55,8 +56,11 @@ class Plan {
   }
   Context make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker,
                        std::atomic<bool>& bad) const;
-  void run_step(const Step& step, const Context& context, int worker, int parts) const;
+  void run_step(const Step& step, const Context& context, const Range& all, int worker, int parts) const;
   int64_t run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t stop, int64_t by);
+  Range whole(const Step& step, int64_t images) const {
+    return {0, images_ == 1 ? step.pixels : images, 0, step.blocks};
+  }
   int64_t run_split(const uint8_t* input, uint8_t* output, int64_t batch);
 
   struct Value {
@@ -66,7 +70,7 @@ class Plan {
   std::vector<Value> values_;
   std::vector<int64_t> offsets_;
   std::vector<std::unique_ptr<Step>> steps_;
-  int64_t input_bytes_ = 0, output_bytes_ = 0, zeros_at_ = 0, zeros_ = 0, scratch_ = 0;
+  int64_t images_ = 1, input_bytes_ = 0, output_bytes_ = 0, zeros_at_ = 0, zeros_ = 0, scratch_ = 0;
   BufferPool buffers_;
   Workers workers_;
 };

@@ -19,10 +19,13 @@ TileGeometry::TileGeometry(const Window& window, int64_t groups, int64_t inner)
   phase_x_ = merged_ ? 1 : w.stride_x;
   height_ = w.out_height + (w.kernel_y - 1) * w.dilation_y / w.stride_y;
   width_ = (w.out_width - 1) * (w.stride_x / phase_x_) + 1 + (w.kernel_x - 1) * w.dilation_x / phase_x_;
-  row_bytes = channels_ * (w.stride_x / phase_x_);
-  copied = w.pad_y || w.pad_x || w.stride_y > 1 || phase_x_ > 1 || height_ != w.height || width_ != w.width;
+  // Rows a multiple of 2048 bytes apart would share two sets of the first-level cache.
+  pitch_ = channels_ % 2048 == 0 ? channels_ + STEP_BYTES : channels_;
+  row_bytes = pitch_ * (w.stride_x / phase_x_);
+  copied = w.pad_y || w.pad_x || w.stride_y > 1 || phase_x_ > 1 || height_ != w.height || width_ != w.width ||
+           pitch_ != channels_;
   add_steps();
-  copy_bytes = copied ? static_cast<int64_t>(phases_.size()) * height_ * width_ * channels_ + STEP_BYTES : 0;
+  copy_bytes = copied ? static_cast<int64_t>(phases_.size()) * height_ * width_ * pitch_ + STEP_BYTES : 0;
   add_tiles();
 }
 
@@ -35,10 +38,10 @@ void TileGeometry::add_steps() {
       auto phase = std::find_if(phases_.begin(), phases_.end(),
                                 [&](const Phase& p) { return p.y == phase_y && p.x == phase_x; });
       if (phase == phases_.end()) {
-        const int64_t at = static_cast<int64_t>(phases_.size()) * height_ * width_ * channels_;
+        const int64_t at = static_cast<int64_t>(phases_.size()) * height_ * width_ * pitch_;
         phase = phases_.insert(phase, {phase_y, phase_x, at});
       }
-      const int64_t start = phase->at + (y / w.stride_y * width_ + x / phase_x_) * channels_;
+      const int64_t start = phase->at + (y / w.stride_y * width_ + x / phase_x_) * pitch_;
       const int64_t run = (merged_ ? w.kernel_x : 1) * inner_;
       for (int64_t first = 0; first < run; first += STEP_BYTES)
         steps.push_back(
@@ -76,7 +79,7 @@ void TileGeometry::add_tiles() {
       }
     } else {
       const int64_t first = std::min(ox, all - rows);
-      tile.base = oy * width_ * channels_ + first * row_bytes;
+      tile.base = oy * width_ * pitch_ + first * row_bytes;
       tile.top = tile.bottom = oy;
       stop = oy * w.out_width + std::min(w.out_width, first + rows);
       for (int64_t q = p; q < stop; ++q)
@@ -97,28 +100,28 @@ void TileGeometry::copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t b
     const int64_t begin = std::min(width_, left < 0 ? divide_up(-left, phase_x_) : 0);
     const int64_t end = std::clamp(divide_up(w.width - left, phase_x_), begin, width_);
     for (int64_t r = top; r < last; ++r) {
-      uint8_t* row = to + phase.at + r * width_ * channels_;
+      uint8_t* row = to + phase.at + r * width_ * pitch_;
       const int64_t y = w.source(r * w.stride_y + phase.y - w.pad_y, w.height);
       if (y < 0 || y >= w.height) {
-        std::memset(row, 0, static_cast<size_t>(width_ * channels_));
+        std::memset(row, 0, static_cast<size_t>(width_ * pitch_));
         continue;
       }
       const uint8_t* source = from + y * w.width * channels_;
       const auto outside = [&](int64_t c) {
         const int64_t x = w.source(c * phase_x_ + left, w.width);
         if (x < 0 || x >= w.width) {
-          std::memset(row + c * channels_, 0, static_cast<size_t>(channels_));
+          std::memset(row + c * pitch_, 0, static_cast<size_t>(channels_));
         } else {
-          std::memcpy(row + c * channels_, source + x * channels_, static_cast<size_t>(channels_));
+          std::memcpy(row + c * pitch_, source + x * channels_, static_cast<size_t>(channels_));
         }
       };
       for (int64_t c = 0; c < begin; ++c) outside(c);
-      if (phase_x_ == 1) {
+      if (phase_x_ == 1 && pitch_ == channels_) {
         std::memcpy(row + begin * channels_, source + (begin + left) * channels_,
                     static_cast<size_t>((end - begin) * channels_));
       } else {
         for (int64_t c = begin; c < end; ++c)
-          std::memcpy(row + c * channels_, source + (c * phase_x_ + left) * channels_,
+          std::memcpy(row + c * pitch_, source + (c * phase_x_ + left) * channels_,
                       static_cast<size_t>(channels_));
       }
       for (int64_t c = end; c < width_; ++c) outside(c);

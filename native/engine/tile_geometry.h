@@ -45,6 +45,7 @@ class TileGeometry {
 
   Window window_;
   int64_t channels_, inner_;
+  int64_t pitch_;           // bytes of a pixel of the copy
   bool merged_;             // taps of a row are neighbours in memory: one run of bytes
   int64_t phase_x_;         // stride that the copy takes apart: 1 or the window's
   int64_t height_, width_;  // pixels of one phase

@@ -30,8 +30,8 @@ class TileStep : public Step {
     find_classes();
     at_sums_ = TILE_SCRATCH;
     at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
-    at_rows_ = at_corr_ + terms * JOB_PIXELS * 8;
-    at_finish_ = at_rows_ + round_up(JOB_PIXELS * 4, 64);
+    at_rows_ = at_corr_ + terms * (JOB_PIXELS + LANES) * 8;
+    at_finish_ = at_rows_ + round_up((JOB_PIXELS + LANES) * 4, 64);
     at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     copy_stride_ = round_up(geometry_.copy_bytes, 64);
     scratch = at_copy_ + inputs * copy_stride_;
@@ -48,13 +48,12 @@ class TileStep : public Step {
   }
 
   void run(const Context& context, const Range& range) const override {
-    const auto tile_of = [&](int64_t pixel) {
-      return std::lower_bound(geometry_.tiles.begin(), geometry_.tiles.end() - 1, pixel,
-                              [](const PixelTile& t, int64_t p) { return t.first_pixel < p; }) -
-             geometry_.tiles.begin();
-    };
-    const int64_t first = tile_of(range.pixel), stop = tile_of(range.pixel_end);
-    if (first == stop) return;
+    const auto& tiles = geometry_.tiles;
+    const auto starts_after = [](int64_t p, const PixelTile& t) { return p < t.first_pixel; };
+    const int64_t first =
+        std::upper_bound(tiles.begin(), tiles.end() - 1, range.pixel, starts_after) - tiles.begin() - 1;
+    const int64_t stop =
+        std::upper_bound(tiles.begin(), tiles.end() - 1, range.pixel_end - 1, starts_after) - tiles.begin();
     copy(context, first, stop);
     kernel_.open(geometry_.rows);
     const int64_t jobs = (stop - first + JOB_TILES - 1) / JOB_TILES;
@@ -93,20 +92,20 @@ class TileStep : public Step {
     e.rows = rows;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
-    e.pixel = geometry_.tiles[size_t(first)].first_pixel;
-    e.pixels = static_cast<int>(geometry_.tiles[size_t(stop)].first_pixel - e.pixel);
+    e.pixel = std::max(range.pixel, geometry_.tiles[size_t(first)].first_pixel);
+    const int64_t end = std::min(range.pixel_end, geometry_.tiles[size_t(stop)].first_pixel);
+    e.pixels = static_cast<int>(end - e.pixel);
     int32_t* row = rows;
-    for (int64_t tile = first; tile < stop; ++tile)
-      for (int64_t p = geometry_.tiles[size_t(tile)].first_pixel;
-           p < geometry_.tiles[size_t(tile + 1)].first_pixel; ++p)
+    for (int64_t tile = first, p = e.pixel; tile < stop; ++tile)
+      for (; p < std::min(end, geometry_.tiles[size_t(tile + 1)].first_pixel); ++p)
         *row++ = static_cast<int32_t>(((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]) * ROW);
-    for (int64_t p = e.pixels; p % LANES != 0; ++p) *row++ = 0;
+    std::fill(row, row + LANES, 0);
     if (finish_) find_corr(context, e.pixel, e.pixels);
     for (int64_t group = 0; group < spec_.groups; ++group) {
       const int64_t base = group * layer_.group_blocks;
-      const int64_t end = std::min(layer_.group_blocks, range.block_end - base);
-      for (int64_t block = std::max<int64_t>(0, range.block - base); block < end; block += JOB_BLOCKS) {
-        const int wide = static_cast<int>(std::min<int64_t>(JOB_BLOCKS, end - block));
+      const int64_t last = std::min(layer_.group_blocks, range.block_end - base);
+      for (int64_t block = std::max<int64_t>(0, range.block - base); block < last; block += JOB_BLOCKS) {
+        const int wide = static_cast<int>(std::min<int64_t>(JOB_BLOCKS, last - block));
         for (size_t i = 0; i < layer_.terms.size(); ++i)
           multiply(context, i, sums + static_cast<int64_t>(i) * e.term_stride, group, base + block, wide,
                    first, static_cast<int>(stop - first));
@@ -141,14 +140,14 @@ class TileStep : public Step {
     auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
     auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
-    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS) {
+    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS + LANES) {
       const LayerTerm& term = layer_.terms[i];
       finish[i] = {term.s, 0, term.corr.empty() ? nullptr : corr, nullptr};
       if (term.corr.empty()) continue;
       for (int p = 0; p < count; ++p)
         corr[p] =
             term.corr.data() + (class_of_pixel_.empty() ? 0 : class_of_pixel_[size_t(pixel + p)] * stride);
-      for (int p = count; p % LANES != 0; ++p) corr[p] = term.corr.data();
+      std::fill(corr + count, corr + count + LANES, term.corr.data());
     }
   }
 

@@ -159,7 +159,9 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column, int val
   const int lanes = smaller(LANES, e.channels - column), c = e.channel + column;
   F16 f[N];
   int32_t* data[N];
-  for (int n = 0; n < N; ++n) data[n] = e.data + column + (e.rows ? e.rows[p + n] : (p + n) * e.row_stride);
+  // What lies beyond is not even computed with: integers read as floats are denormal, and slow.
+  for (int n = 0; n < N; ++n)
+    data[n] = e.data + column + (e.rows ? e.rows[p + n] : (n < valid ? p + n : p) * e.row_stride);
   for (int n = 0; n < N; ++n) f[n] = load<F16>(data[n]);
   for (int term = e.finish ? e.terms - 1 : -1; term >= 0; --term) {
     const Finish& to = e.finish[term];
@@ -200,7 +202,10 @@ LOWBIT_INLINE void epilogue_lanes(const EpilogueTile& e) {
   for (int column = 0; column < e.channels; column += LANES) {
     int p = 0;
 #if defined(__AVX512F__)
-    for (; e.pixels - p > 4; p += LANES) block_lanes<LANES>(e, p, column, smaller(LANES, e.pixels - p));
+    // Rows of an image start at whole cache lines wherever its size allows it.
+    int some = e.sink.image ? LANES - static_cast<int>(e.pixel % LANES) : LANES;
+    for (; e.pixels - p > 4; p += some, some = LANES)
+      block_lanes<LANES>(e, p, column, smaller(some, e.pixels - p));
 #endif
     for (; e.pixels - p >= 4; p += 4) block_lanes<4>(e, p, column, 4);
     for (; p < e.pixels; ++p) block_lanes<1>(e, p, column, 1);

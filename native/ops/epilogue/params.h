@@ -52,8 +52,7 @@ struct Finish {
   const int32_t* sum;          // [pixels] sums of activation codes, null where t is 0
 };
 
-// Kernels read pixels up to the next multiple of 16 past the first five: data, rows, corr and sum exist for
-// them.
+// Kernels may take 16 pixels where there are fewer: rows, corr and sum are valid for 15 more.
 struct EpilogueTile {
   int32_t* data;  // [terms][term_stride], each [pixels][row_stride]; floats are stored as their bits
   int64_t term_stride;

@@ -44,43 +44,57 @@ LOWBIT_INLINE void clear() {
   if constexpr (T > 5) _tile_zero(5);
 }
 
-// Tile numbers are part of the instructions: register 6 holds pixels, 7 weights, the others sums.
-#define LOWBIT_MULTIPLY(I)                                         \
-  if constexpr (T > I) {                                           \
-    _tile_loadd(6, t.x[I] + step, static_cast<long>(t.row_bytes)); \
-    _tile_dpbusd(I, 6, 7);                                         \
+// Tile numbers are part of the instructions: register 6 holds pixels, 7 weights, the others the sums of pixel
+// tile I / N and block I % N.
+#define LOWBIT_MULTIPLY(I)                                                                     \
+  if constexpr (I < T * N) {                                                                   \
+    if constexpr (I % N == 0) _tile_loadd(6, t.x[I / N] + at, static_cast<long>(t.row_bytes)); \
+    if constexpr (N > 1 || I == 0) _tile_loadd(7, weights(i, I % N), 64);                      \
+    _tile_dpbusd(I, 6, 7);                                                                     \
   }
-#define LOWBIT_STORE(I) \
-  if constexpr (T > I) _tile_stored(I, out + I * TILE_ROWS * t.stride, static_cast<long>(4 * t.stride));
+#define LOWBIT_STORE(I)    \
+  if constexpr (I < T * N) \
+    _tile_stored(I, out + I / N * TILE_ROWS * t.stride + I % N * LANES, static_cast<long>(4 * t.stride));
 
-template <int BITS, int T>
-__attribute__((noinline)) void columns(const TileJob& t) {
-  alignas(64) int8_t tables[64] = {};
-  if (BITS != 8)
-    for (int i = 0; i < 64; ++i) tables[i] = t.table[i % 16];
-  const __m512i table = _mm512_load_si512(tables);
-  const uint8_t* w = t.w;
-  const int all = t.count * t.blocks;
+// N blocks at a time: few pixel tiles would be read again for every block, from a cache that is too slow for
+// it.
+template <int BITS, int T, int N>
+__attribute__((noinline)) void columns(const TileJob& t, int first, int stop) {
+  const __m512i table =
+      _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.table)));
+  const int64_t block = t.count * tile_bytes(BITS);
+  const int all = t.count * ((stop - first) / N);
+  const uint8_t* w = t.w + first * block;
+  int ahead_step = 0;
+  const uint8_t* ahead = w;
+  // Step i of all, which come in their order.
   const auto fill = [&](int i) __attribute__((always_inline)) {
     if constexpr (BITS != 8) {
-      if (i < all) unpack<BITS == 8 ? 4 : BITS>(t.w + i * tile_bytes(BITS), table, t.scratch + i % 4 * 1024);
+      if (i >= all) return;
+      for (int b = 0; b < N; ++b)
+        unpack<BITS == 8 ? 4 : BITS>(ahead + b * block, table, t.scratch + (i % 4 * N + b) * 1024);
+      ahead += tile_bytes(BITS);
+      if (++ahead_step == t.count) {
+        ahead_step = 0;
+        ahead += (N - 1) * block;
+      }
     }
+  };
+  const auto weights = [&](int i, int b) __attribute__((always_inline)) -> const uint8_t* {
+    return BITS == 8 ? w + b * block : t.scratch + (i % 4 * N + b) * 1024;
   };
   fill(0);
   fill(1);
   int i = 0;
-  for (int b = 0; b < t.blocks; ++b) {
-    clear<T>();
+  for (int b = first; b < stop; b += N, w += (N - 1) * block) {
+    clear<T * N>();
     for (int k = 0; k < t.count; ++k, ++i, w += tile_bytes(BITS)) {
       fill(i + 2);
+      if constexpr (BITS == 8)
+        for (int n = 0; n < N; ++n)
+          for (int line = 0; line < 16; ++line) _mm_prefetch(w + n * block + 4096 + 64 * line, _MM_HINT_T0);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-      const int64_t step = t.steps[k];
-      if constexpr (BITS == 8) {
-        for (int line = 0; line < 16; ++line) _mm_prefetch(w + 4096 + 64 * line, _MM_HINT_T0);
-        _tile_loadd(7, w, 64);
-      } else {
-        _tile_loadd(7, t.scratch + i % 4 * 1024, 64);
-      }
+      const int64_t at = t.steps[k];
       LOWBIT_MULTIPLY(0)
       LOWBIT_MULTIPLY(1)
       LOWBIT_MULTIPLY(2)
@@ -98,21 +112,29 @@ __attribute__((noinline)) void columns(const TileJob& t) {
   }
 }
 
+// As many blocks together as there are, then one by one.
+template <int BITS, int T, int N>
+LOWBIT_INLINE void together(const TileJob& t) {
+  const int stop = t.blocks / N * N;
+  if (stop) columns<BITS, T, N>(t, 0, stop);
+  if (stop < t.blocks) columns<BITS, T, 1>(t, stop, t.blocks);
+}
+
 template <int BITS>
 LOWBIT_INLINE void width(const TileJob& t) {
   switch (t.tiles) {
     case 1:
-      return columns<BITS, 1>(t);
+      return together<BITS, 1, 4>(t);
     case 2:
-      return columns<BITS, 2>(t);
+      return together<BITS, 2, 2>(t);
     case 3:
-      return columns<BITS, 3>(t);
+      return together<BITS, 3, 2>(t);
     case 4:
-      return columns<BITS, 4>(t);
+      return columns<BITS, 4, 1>(t, 0, t.blocks);
     case 5:
-      return columns<BITS, 5>(t);
+      return columns<BITS, 5, 1>(t, 0, t.blocks);
     default:
-      return columns<BITS, 6>(t);
+      return columns<BITS, 6, 1>(t, 0, t.blocks);
   }
 }
 

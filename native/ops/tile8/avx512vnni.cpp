@@ -49,10 +49,8 @@ LOWBIT_INLINE void step(const uint8_t* w, const uint8_t* const* x, int64_t at, _
 
 template <int BITS, int P>
 __attribute__((noinline)) void pixels(const TileJob& t, const uint8_t* first, int32_t* out) {
-  alignas(64) int8_t tables[64] = {};
-  if (BITS != 8)
-    for (int i = 0; i < 64; ++i) tables[i] = t.table[i % 16];
-  const __m512i table = _mm512_load_si512(tables);
+  const __m512i table =
+      _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(t.table)));
   const uint8_t* x[P];
   for (int p = 0; p < P; ++p) x[p] = first + p * t.row_bytes;
   const uint8_t* w = t.w;

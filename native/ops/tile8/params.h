@@ -6,11 +6,11 @@
 
 namespace lowbit {
 
-constexpr int TILE_ROWS = 16;       // pixels of one tile
-constexpr int STEP_BYTES = 64;      // activations of one pixel that one step multiplies
-constexpr int JOB_TILES = 6;        // accumulator tiles that stay in registers
-constexpr int JOB_BLOCKS = 4;       // blocks of 16 output channels of one job
-constexpr int TILE_SCRATCH = 4096;  // four unpacked weight tiles
+constexpr int TILE_ROWS = 16;        // pixels of one tile
+constexpr int STEP_BYTES = 64;       // activations of one pixel that one step multiplies
+constexpr int JOB_TILES = 6;         // accumulator tiles that stay in registers
+constexpr int JOB_BLOCKS = 4;        // blocks of 16 output channels of one job
+constexpr int TILE_SCRATCH = 16384;  // unpacked weights of four steps and blocks
 
 struct TileJob {
   const uint8_t* const* x;  // [tiles] operands of the first row of each tile

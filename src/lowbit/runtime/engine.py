@@ -10,6 +10,7 @@ Inside, a value of [channels, height, width] is stored [height, width, channels]
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ Array = NDArray[Any]
 ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3, "amx": 4}
 """Instruction sets by native number; `avx512bw` is AVX-512 without VNNI, VBMI, BITALG and VPOPCNTDQ, `amx` adds matrix
 tiles of bytes."""
+
+
+IMAGES, FEW = 64, 4
+"""Images of one pass through a network without space, and from how many on they go together."""
+LARGE = 16384
+"""Numbers from which on the memory of a dropped result is kept for the next."""
+ROWWISE = {"linear", "float_linear", "rescale", "affine", "activation", "quantize", "threshold", "dequantize", "add",
+           "concat", "flatten"}  # fmt: skip
+"""Operations that treat every pixel alike, so that images of one pixel can be pixels of one image."""
 
 
 def available() -> tuple[str, ...]:
@@ -90,6 +100,9 @@ class Engine:
         self._lowered = Lowering(program, self._types, ISAS[self.isa], threads, fuse=True)
         self._plan = self._lowered.plan
         self._unfused: Lowering | None = None
+        self._rowwise: Lowering | None = None
+        pixels = {math.prod(value.shape[1:]) for value in self._types.values()}
+        self._alike = pixels == {1} and {op.kind for op in program.ops} <= ROWWISE
         self._lock = threading.Lock()
         if self.arena_bytes > max_arena_mb * 2**20:
             raise InvalidProgram(
@@ -122,11 +135,22 @@ class Engine:
             InvalidInput: for data of the wrong shape or dtype, or with NaN or infinity.
         """
         x = self._checked(x)
-        out = np.empty((x.shape[0], *self._out_shape), np.float32)
-        row = self._execute(x, out)
+        shape = (x.shape[0], *self._out_shape)
+        out = np.empty(shape, np.float32) if math.prod(shape) < LARGE else self._plan.output(shape)
+        execute = self._batched().plan.run if self._alike and len(x) >= FEW else self._execute
+        row = execute(x, out)
         if row >= 0:
             raise InvalidInput(f"input row {row} holds NaN or infinity; clean the data before running the network")
         return out
+
+    def _batched(self) -> Lowering:
+        """The plan that takes many images of one pixel as pixels of one, made when it is first needed."""
+        with self._lock:
+            if self._rowwise is None:
+                self._rowwise = Lowering(
+                    self.program, self._types, ISAS[self.isa], self.threads, fuse=True, images=IMAGES
+                )
+            return self._rowwise
 
     def trace(self, x: Array) -> tuple[NDArray[np.float32], dict[str, Array]]:
         """Execute operation by operation, unfused.

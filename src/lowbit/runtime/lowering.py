@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,13 @@ class Choice:
 class Lowering:
     """One plan under construction; see the module docstring of `engine`."""
 
-    def __init__(self, program: Program, types: dict[str, Value], isa: int, threads: int, *, fuse: bool) -> None:
-        self.program, self.types, self.fuse, self.isa = program, types, fuse, isa
+    def __init__(self, program: Program, types: dict[str, Value], isa: int, threads: int, *, fuse: bool,
+                 images: int = 1) -> None:  # fmt: skip
+        self.program, self.fuse, self.isa = program, fuse, isa
+        # Images of one pixel each are the pixels of one: [images, channels] is [pixels, channels].
+        self.rowwise = images > 1
+        self.types = {name: replace(value, shape=(value.shape[0], images)) for name, value in types.items()}
+        self.types = self.types if self.rowwise else types
         self.plan = _kernels.Plan(isa, threads)
         self.kinds: list[tuple[str, ...]] = []
         self.step_of: dict[str, int] = {}
@@ -51,8 +56,8 @@ class Lowering:
                 self.readers.setdefault(name, []).append(op)
         self.done: set[str] = set()
         self.choices = self._choose()
-        channels, pixels = layout(types[program.output])
-        self.direct_output = channels == 1 or pixels == 1
+        channels, pixels = layout(self.types[program.output])
+        self.direct_output = channels == 1 or pixels == 1 or self.rowwise
         self.delivered = False  # the output is in the caller's array, in its layout
         for op in program.ops:
             self._find_alias(op)
@@ -61,7 +66,7 @@ class Lowering:
             if op.output not in self.done:
                 self._lower(op)
         self._leave()
-        self.plan.finish(not fuse, self._input_bytes(), 4 * channels * pixels)
+        self.plan.finish(not fuse, self._input_bytes() // images, 4 * channels * pixels // images, images)
 
     def exports(self) -> list[tuple[str, tuple[int, int, int, int, int, int], tuple[int, ...]]]:
         """What `export_values` needs for every operation's value: (name, native record, shape)."""
@@ -89,7 +94,7 @@ class Lowering:
 
     def _find_alias(self, op: Op) -> None:
         """Flattening one pixel or one channel moves nothing."""
-        if op.kind == "flatten" and 1 in layout(self.types[op.inputs[0]]):
+        if op.kind == "flatten" and (self.rowwise or 1 in layout(self.types[op.inputs[0]])):
             self.alias[op.output] = op.inputs[0]
 
     def _new(self, name: str) -> int:
@@ -105,7 +110,7 @@ class Lowering:
         value = self.types["input"]
         outside = self.plan.value(self._input_bytes(), INPUT)
         self.outside = outside
-        if value.kind == "bytes" or 1 in layout(value):
+        if value.kind == "bytes" or self.rowwise or 1 in layout(value):
             self.ids["input"] = outside
             return
         epilogue = _kernels.Epilogue(*layout(value))
@@ -287,7 +292,7 @@ class Lowering:
         if op.output in self.alias:
             return
         channels, pixels = layout(self.types[op.output])
-        if channels == 1 and op.kind in ("quantize", "activation"):
+        if channels == 1 and not self.rowwise and op.kind in ("quantize", "activation"):
             self._lower_plane(op, pixels)
             return
         epilogue = _kernels.Epilogue(channels, pixels)

@@ -21,9 +21,10 @@ def shape_of(op: Op) -> tuple[int, int, int]:
 
 
 def window_of(op: Op, types: dict[str, Value]) -> list[int]:
-    """The 13 numbers of a native Window; a linear layer is a convolution of one pixel."""
+    """The 13 numbers of a native Window; a linear layer is a convolution of one pixel for each image."""
     if op.kind.endswith("linear"):
-        return [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0]
+        images = layout(types[op.output])[1]
+        return [1, images, 1, images, 1, 1, 1, 1, 0, 0, 1, 1, 0]
     shape = op.weight.shape if op.weight is not None else op.arrays["weight"].shape
     a = op.attrs
     return [*types[op.inputs[0]].shape[1:], *types[op.output].shape[1:], *shape[2:], *a["stride"], *a["padding"],

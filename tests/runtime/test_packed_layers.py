@@ -1,0 +1,63 @@
+"""Layers on packed weights, batches as pixels, and results: what the matrix tiles brought."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from runtime.programs import Builder, check
+
+from lowbit.grid import Uniform
+from lowbit.runtime import reference
+from lowbit.runtime.engine import Engine, available
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("bits", [(1, 1), (2, 2), (4, 8)])
+def test_batches_of_images_without_space(isa, bits):
+    """Many images are the pixels of one: whole passes, parts of one, and what is left."""
+    rng = np.random.default_rng(sum(bits))
+    builder = Builder(rng, (70,))
+    name = "input"
+    for out in (40, 2048, 33):
+        codes = builder.to_codes(name, Uniform(bits=bits[1], scale=0.3)) or ""
+        while not (name := builder.layer(codes, Uniform(bits=bits[0], scale=1, signed=bits[0] > 1), out=out) or ""):
+            pass
+    builder.rescale(name)
+    engines = [Engine(builder.program(), isa=isa, threads=threads) for threads in (1, 2)]
+    for batch in (1, 3, 4, 17, 64, 65, 150):
+        x = rng.normal(0, 1, (batch, 70)).astype(np.float32)
+        expected = reference.run(builder.program(), x)
+        for engine in engines:
+            np.testing.assert_array_equal(engine.run(x), expected)
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("w_bits", [1, 2, 3, 8])
+def test_windows_on_packed_weights(isa, w_bits):
+    """Strides, dilations, paddings of all modes, groups and channels around the 64 that one step takes."""
+    for seed in range(12):
+        rng = np.random.default_rng(100 * w_bits + seed)
+        channels = int(rng.choice([3, 16, 33, 64, 65, 130]))
+        builder = Builder(rng, (channels, int(rng.integers(5, 20)), int(rng.integers(5, 40))))
+        codes = builder.to_codes("input", Uniform(bits=int(rng.integers(1, 9)), scale=0.2)) or ""
+        while not (acc := builder.layer(codes, Uniform(bits=w_bits, scale=1, signed=w_bits > 1))):
+            pass
+        builder.rescale(acc)
+        x = rng.normal(0, 1, (2, *builder.shape)).astype(np.float32)
+        check(builder.program(), x, isa, threads=int(rng.integers(1, 3)))
+
+
+def test_results_outlive_later_runs():
+    """The memory of a result is taken again only when nobody holds it, views included."""
+    builder = Builder(np.random.default_rng(4), (8, 64, 64))
+    codes = builder.to_codes("input", Uniform(bits=2, scale=0.2)) or ""
+    builder.rescale(builder.layer(codes, Uniform(bits=2, scale=1, signed=True), out=40) or "")
+    engine = Engine(builder.program())
+    x = np.random.default_rng(5).normal(0, 1, (2, 8, 64, 64)).astype(np.float32)
+    first = engine.run(x)
+    kept = first[1:]
+    copy = kept.copy()
+    del first
+    for _ in range(3):
+        engine.run(x + 1)
+    np.testing.assert_array_equal(kept, copy)
