@@ -32,6 +32,8 @@ void bind_epilogue(nb::module_& m) {
       .def("clip", [](Epilogue& e, float low, float high) { e.simple(Stage::clip, low, high, 0, 0, 0); })
       .def("hardswish", [](Epilogue& e) { e.simple(Stage::hardswish, 0, 0, 0, 0, 0); })
       .def("leaky", [](Epilogue& e, float slope) { e.simple(Stage::leaky, slope, 0, 0, 0, 0); })
+      .def("add", &Epilogue::add)
+      .def("keep_floats", &Epilogue::keep_floats)
       .def("sign", [](Epilogue& e) { e.simple(Stage::sign, 0, 0, 0, 0, 0); })
       .def("dequantize", [](Epilogue& e, float scale) { e.simple(Stage::dequantize, scale, 0, 0, 0, 0); })
       .def("quantize", [](Epilogue& e, float step, float before, float after, float low,

@@ -27,6 +27,7 @@ class UnpackingStep : public Step {
     group_blocks_ = (outer + LANES - 1) / LANES;
     blocks = groups * group_blocks_;
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * groups * outer * inner * window.taps();
     at_tile_ = round_up(window.taps() * TILE_PIXELS * 8, 64);
   }

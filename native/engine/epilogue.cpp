@@ -43,6 +43,11 @@ void Epilogue::simple(Stage::Kind kind, float p0, float p1, float p2, float p3, 
   stages_.push_back(stage);
 }
 
+void Epilogue::add(int value) {
+  addend_ = value;
+  simple(Stage::add, 0, 0, 0, 0, 0);
+}
+
 void Epilogue::threshold(bool floats, const int32_t* thresholds, int64_t rows, int64_t levels,
                          const uint8_t* descending) {
   const int32_t falling = floats ? INT32_MIN : -1;
@@ -75,6 +80,7 @@ std::vector<int> Epilogue::writes() const {
 void Epilogue::bind(const Context& context, EpilogueTile& tile) const {
   tile.stages = stages_.data();
   tile.stage_count = static_cast<int>(stages_.size());
+  tile.addend = addend_ < 0 ? nullptr : context.read_as<float>(addend_);
   Sink& sink = tile.sink;
   sink = Sink{};
   if (floats >= 0) sink.floats = reinterpret_cast<float*>(context.write(floats));

@@ -24,6 +24,10 @@ class Epilogue {
   void threshold(bool floats, const int32_t* thresholds, int64_t rows, int64_t levels,
                  const uint8_t* descending);
 
+  // Adds a value of floats; keeps the floats that this point has reached, in the sink for floats.
+  void add(int value);
+  void keep_floats() { simple(Stage::keep, 0, 0, 0, 0, 0); }
+
   // Value ids of the sinks, -1 where there is none.
   int floats = -1, image = -1, codes = -1, planes = -1, acc = -1;
   int plane_count = 0, plane_words = 0;
@@ -31,6 +35,8 @@ class Epilogue {
   int64_t channels() const { return channels_; }
   int64_t pixels() const { return pixels_; }
   std::vector<int> writes() const;
+  // Those that it reads besides what its step reads.
+  std::vector<int> reads() const { return addend_ < 0 ? std::vector<int>{} : std::vector<int>{addend_}; }
 
   // Fills in stages and sink; the rest of the tile is the caller's.
   void bind(const Context& context, EpilogueTile& tile) const;
@@ -40,6 +46,7 @@ class Epilogue {
   const int32_t* keep(std::vector<int32_t> array);
 
   int64_t channels_, pixels_;
+  int addend_ = -1;
   std::vector<Stage> stages_;
   // Shared, because stages point into them and an epilogue is copied into its step.
   std::vector<std::shared_ptr<const std::vector<float>>> float_arrays_;

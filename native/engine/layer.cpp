@@ -50,6 +50,7 @@ class LayerStep : public Step {
       zeros = std::max(zeros, pixel_bytes(input));
     }
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
     bytes = static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() + 2 * layer_.units.size()) +
             spec_.window.height * spec_.window.width * zeros;

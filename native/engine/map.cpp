@@ -26,6 +26,7 @@ class MapStep : public Step {
     kernel = std::string("map_") + names[static_cast<int>(source)];
     reads = std::move(inputs);
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     pixels = out_.pixels();
     blocks = (out_.channels() + LANES - 1) / LANES;
     scratch = terms * WIDTH * HEIGHT * 4;

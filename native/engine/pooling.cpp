@@ -34,6 +34,7 @@ class PoolStep : public Step {
     kernel = std::string(spec_.maximum ? "max_" : "mean_") + (spec_.codes ? "u8_1x16" : "f32_1x16");
     reads = {spec_.value};
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     pixels = spec_.window.out_pixels();
     row_ = round_up(out_.channels(), LANES);
     scratch = HEIGHT * row_ * 4;

@@ -39,6 +39,7 @@ class TileStep : public Step {
     blocks = spec_.groups * layer_.group_blocks;
     for (const InputTerm& input : spec_.inputs) reads.push_back(input.value);
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
     bytes = static_cast<int64_t>(layer_.tiles.size()) +
             spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;

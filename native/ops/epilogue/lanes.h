@@ -31,9 +31,9 @@ LOWBIT_INLINE I16 quantize_lanes(F16 v, const Stage& s) {
 
 // The values of N pixels, accumulators as their bits at first, codes as theirs at last.
 template <int N>
-LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* const* data, int column,
-                               F16* f) {
-  const int c = e.channel + column;
+LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* const* data, int64_t pixel,
+                               int column, int valid, F16* f) {
+  const int c = e.channel + column, lanes = smaller(LANES, e.channels - column);
   const int64_t ca = int64_t(c) * s.step;
   switch (s.kind) {
     case Stage::rescale: {
@@ -87,6 +87,14 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* c
       for (int n = 0; n < N; ++n) f[n] = (F16)((f[n] >= zero) & 1);
       break;
     }
+    case Stage::add:
+      for (int n = 0; n < N; ++n)
+        if (n < valid) f[n] = f[n] + load_some<F16>(e.addend + (pixel + n) * e.sink.channels + c, lanes);
+      break;
+    case Stage::keep:
+      for (int n = 0; n < N; ++n)
+        if (n < valid) store(e.sink.floats + (pixel + n) * e.sink.channels + c, f[n], lanes);
+      break;
     case Stage::threshold_i: {
       // x <= t is ~x >= ~t, so a falling channel compares flipped bits with flipped thresholds.
       const I16 flip = s.step ? load<I16>(s.flip + c) : splat(s.flip[0]);
@@ -182,9 +190,9 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column, int val
     if (term == 1)
       for (int n = 0; n < N; ++n) f[n] = load<F16>(data[n]);
   }
-  for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], data, column, f);
   const int64_t pixel = e.pixel + p;
-  if (e.sink.floats || e.sink.image) {
+  for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], data, pixel, column, valid, f);
+  if (e.sink.image || (e.sink.floats && !e.sink.codes && !e.sink.planes)) {
     if (e.sink.floats)
       for (int n = 0; n < valid; ++n) store(e.sink.floats + (pixel + n) * e.sink.channels + c, f[n], lanes);
     if (e.sink.image) store_image<N>(e, pixel, c, lanes, valid, f);

@@ -20,6 +20,8 @@ struct Stage {
     sign,         // float -> code: v >= 0
     threshold_i,  // int32 -> code: how many t <= v, after v ^ flip
     threshold_f,  // float -> code
+    add,          // v + the addend at this pixel and channel
+    keep,         // stores v to the sink's floats and goes on
   };
   int kind;
   int step;        // channel step of a: 0 or 1
@@ -62,6 +64,7 @@ struct EpilogueTile {
   const Finish* finish;  // [terms] or null
   const Stage* stages;
   int stage_count;
+  const float* addend;  // [pixels][channels], where a stage adds
   Sink sink;
   int64_t pixel;  // first output pixel
   int pixels;

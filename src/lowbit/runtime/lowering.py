@@ -116,7 +116,7 @@ class Lowering:
         epilogue = _kernels.Epilogue(*layout(value))
         ops, end = self._chain("input", epilogue)
         self._sink(epilogue, end)
-        if self.types[end].kind == "codes" and all(same_for_channels(op) for op in ops):
+        if self.types[end].kind == "codes" and epilogue.floats < 0 and all(same_for_channels(op) for op in ops):
             self.plan.image("input", outside, epilogue)
         else:
             self.plan.map("input", IMAGE, [outside], 1, NO_INTS, NO_BYTES, epilogue)
@@ -145,20 +145,41 @@ class Lowering:
     def _chain(self, name: str, epilogue: Any) -> tuple[list[Op], str]:
         """Append the stages that may follow value `name` in its step; returns their operations and the last value."""
         ops: list[Op] = []
-        while self.fuse and name != self.program.output and len(self.readers.get(name, ())) == 1:
-            op = self.readers[name][0]
-            same = op.output in self.alias and layout(self.types[op.output]) == layout(self.types[name])
-            if op.kind not in STAGES and not same:
+        added = False
+        while self.fuse and name != self.program.output and self.types[name].kind != "codes":
+            op, kept = self._next(name, added)
+            if op is None:
                 break
-            if self.types[name].kind == "codes":
-                break
-            if not same:
+            same = op.output in self.alias
+            if kept:
+                epilogue.floats = self._new(name)
+                epilogue.keep_floats()
+            if op.kind == "add":
+                added = True
+                epilogue.add(self._id(next(other for other in op.inputs if other != name)))
+            elif not same:
                 self._stage(op, epilogue)
             ops.append(op)
             self.done.add(op.output)
             self.alias.pop(op.output, None)
             name = op.output
         return ops, name
+
+    def _next(self, name: str, added: bool) -> tuple[Op | None, bool]:
+        """The operation that follows value `name` within a step, and whether floats have to be kept for its others."""
+        readers = self.readers.get(name, [])
+        if len(readers) != 1:
+            # The stream of a residual network: floats for the next addition, codes for the next layer.
+            coded = [op for op in readers if op.kind in ("quantize", "threshold") and op.output not in self.done]
+            return (coded[0], True) if coded and self.types[name].kind == "float" else (None, False)
+        op = readers[0]
+        if op.kind == "add":
+            # An addition belongs to the later of the two steps it adds.
+            here = not added and self.types[name].kind == "float" and len(set(op.inputs)) == 2
+            others = [self._root(other) for other in op.inputs if other != name]
+            return (op, False) if here and all(other in self.ids for other in others) else (None, False)
+        same = op.output in self.alias and layout(self.types[op.output]) == layout(self.types[name])
+        return (op, False) if op.kind in STAGES or same else (None, False)
 
     def _stage(self, op: Op, epilogue: Any) -> None:
         x = self.types[op.inputs[0]]
