@@ -36,8 +36,7 @@ void bind_epilogue(nb::module_& m) {
       .def("keep_floats", &Epilogue::keep_floats)
       .def("sign", [](Epilogue& e) { e.simple(Stage::sign, 0, 0, 0, 0, 0); })
       .def("dequantize", [](Epilogue& e, float scale) { e.simple(Stage::dequantize, scale, 0, 0, 0, 0); })
-      .def("quantize", [](Epilogue& e, float step, float before, float after, float low,
-                          float high) { e.simple(Stage::quantize, step, before, after, low, high); })
+      .def("quantize", &Epilogue::quantize)
       .def("threshold_int",
            [](Epilogue& e, Array<int32_t> t, Array<uint8_t> descending) {
              e.threshold(false, t.data(), static_cast<int64_t>(t.shape(0)), static_cast<int64_t>(t.shape(1)),

@@ -1,10 +1,40 @@
 #include "engine/epilogue.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "ops/epilogue/quantize.h"
 #include "ops/lanes.h"
 
 namespace lowbit {
+
+namespace {
+
+constexpr int FEW_CODES = 15;  // comparisons that take less time than a division
+
+float to_float(int32_t bits) {
+  float v;
+  std::memcpy(&v, &bits, 4);
+  return v;
+}
+
+// Floats in their order: integers from -inf (-0x7F800000) to inf (0x7F800000), both zeros being 0.
+int32_t bits_of_rank(int32_t rank) { return rank >= 0 ? rank : -rank | INT32_MIN; }
+
+// Bits of the smallest float with that code or a higher one; a NaN, which nothing reaches, where there is
+// none. Every operation of quantize_one is monotone, so codes are.
+int32_t first_float(const Stage& stage, int code) {
+  int64_t low = -0x7F800000, high = 0x7F800001;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    const bool reached = middle > 0x7F800000 ||
+                         quantize_one(to_float(bits_of_rank(static_cast<int32_t>(middle))), stage) >= code;
+    (reached ? high : low) = reached ? middle : middle + 1;
+  }
+  return low > 0x7F800000 ? 0x7FC00000 : bits_of_rank(static_cast<int32_t>(low));
+}
+
+}  // namespace
 
 const float* Epilogue::keep(const float* from, int64_t count) {
   std::vector<float> copy(static_cast<size_t>(count + LANES), 0.0f);
@@ -41,6 +71,17 @@ void Epilogue::simple(Stage::Kind kind, float p0, float p1, float p2, float p3, 
   stage.kind = kind;
   stage.p0 = p0, stage.p1 = p1, stage.p2 = p2, stage.p3 = p3, stage.p4 = p4;
   stages_.push_back(stage);
+}
+
+void Epilogue::quantize(float step, float before, float after, float low, float high) {
+  const auto codes = static_cast<int>(high - low);
+  if (!(step > 0) || codes > FEW_CODES) return simple(Stage::quantize, step, before, after, low, high);
+  Stage stage{};
+  stage.p0 = step, stage.p1 = before, stage.p2 = after, stage.p3 = low, stage.p4 = high;
+  std::vector<int32_t> thresholds;
+  for (int code = 1; code <= codes; ++code) thresholds.push_back(first_float(stage, code));
+  const uint8_t rising = 0;
+  threshold(true, thresholds.data(), 1, codes, &rising);
 }
 
 void Epilogue::add(int value) {

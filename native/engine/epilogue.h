@@ -18,8 +18,10 @@ class Epilogue {
   // coefficients [terms][width], width 1 or channels; bias [channels] or null.
   void rescale(const float* coefficients, int64_t terms, int64_t width, const float* bias);
   void affine(const float* scale, const float* shift);
-  // Stages without arrays: clip, hardswish, leaky, quantize, sign, dequantize.
+  // Stages without arrays: clip, hardswish, leaky, sign, dequantize.
   void simple(Stage::Kind kind, float p0, float p1, float p2, float p3, float p4);
+  // clip(rint(v / step - before) + after, low, high) - low; as comparisons where the codes are few.
+  void quantize(float step, float before, float after, float low, float high);
   // thresholds [rows][levels] as int32 or as the bits of float32, rows 1 or channels; descending [rows].
   void threshold(bool floats, const int32_t* thresholds, int64_t rows, int64_t levels,
                  const uint8_t* descending);

@@ -20,6 +20,9 @@
 
 #define LOWBIT_INLINE static inline __attribute__((always_inline))
 
+// A loop over N vectors that have to stay in registers: indexed by a variable they would live in memory.
+#define LOWBIT_EACH(n, N) _Pragma("GCC unroll 16") for (int n = 0; n < (N); ++n)
+
 namespace lowbit {
 
 constexpr int LANES = 16;
@@ -72,10 +75,10 @@ LOWBIT_INLINE V load_some(const T* source, int lanes) {
 template <class V>
 LOWBIT_INLINE void transpose16(V* rows) {
   V other[LANES];
-  for (int round = 0; round < 4; ++round) {
+  LOWBIT_EACH(round, 4) {
     const V* from = round % 2 ? other : rows;
     V* to = round % 2 ? rows : other;
-    for (int i = 0; i < 8; ++i) {
+    LOWBIT_EACH(i, 8) {
       to[2 * i] = __builtin_shufflevector(from[i], from[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
                                           22, 7, 23);
       to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,
