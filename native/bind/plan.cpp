@@ -184,6 +184,7 @@ void bind_plan(nb::module_& m) {
               const std::vector<int64_t>& window, double factor, int output) {
              p.add_step(make_magnitude(x, channels, to_window(window), factor, output), name);
            })
+      .def("join", &Plan::join)
       .def("finish", &Plan::finish)
       .def("output", [](NativePlan& p, const std::vector<size_t>& shape) { return p.outputs.take(shape); })
       .def("run", &run_floats)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/simple_steps.h"
 #include "ops/dot8/params.h"
 
 namespace lowbit {
@@ -20,6 +21,14 @@ int Plan::add_value(int64_t bytes, Role role) {
 void Plan::add_step(std::unique_ptr<Step> step, const std::string& name) {
   step->name = name;
   steps_.push_back(std::move(step));
+}
+
+void Plan::join() {
+  auto pool = std::move(steps_.back());
+  steps_.pop_back();
+  auto layer = std::move(steps_.back());
+  steps_.pop_back();
+  steps_.push_back(make_joined(std::move(layer), std::move(pool)));
 }
 
 void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes, int64_t images) {

@@ -21,6 +21,9 @@ class Plan {
   int add_value(int64_t bytes, Role role);
   void add_step(std::unique_ptr<Step> step, const std::string& name);
 
+  // Makes one step of the last two: a layer, and the pool that alone reads what it writes.
+  void join();
+
   // Places the values. With `keep` none shares memory with another, so that all can be read after a run.
   // input_bytes and output_bytes are those of one image.
   // images: how many one pass executes as pixels of one, where steps treat every pixel alike.

@@ -36,6 +36,8 @@ class PoolStep : public Step {
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
     pixels = spec_.window.out_pixels();
+    window = spec_.window;
+    pixel_bytes = out_.channels() * (spec_.codes ? 1 : 4);
     row_ = round_up(out_.channels(), LANES);
     scratch = HEIGHT * row_ * 4;
     bytes = spec_.window.height * spec_.window.width * out_.channels() * (spec_.codes ? 1 : 4);
@@ -56,7 +58,7 @@ class PoolStep : public Step {
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += HEIGHT) {
       e.pixel = pixel;
       e.pixels = static_cast<int>(std::min<int64_t>(HEIGHT, range.pixel_end - pixel));
-      for (int p = 0; p < e.pixels; ++p) run_(window(context, pixel + p), e.data + p * row_);
+      for (int p = 0; p < e.pixels; ++p) run_(place(context, pixel + p), e.data + p * row_);
       run_epilogue_(e);
     }
   }
@@ -64,7 +66,7 @@ class PoolStep : public Step {
  private:
   using Units_ = std::vector<int32_t>;
 
-  PoolWindow window(const Context& context, int64_t pixel) const {
+  PoolWindow place(const Context& context, int64_t pixel) const {
     const Window& w = spec_.window;
     const int64_t top = pixel / w.out_width * w.stride_y - w.pad_y,
                   left = pixel % w.out_width * w.stride_x - w.pad_x;

@@ -38,6 +38,9 @@ struct PoolSpec {
   std::vector<float> scales;
 };
 
+// A step and the pool that alone reads what it writes.
+std::unique_ptr<Step> make_joined(std::unique_ptr<Step> layer, std::unique_ptr<Step> pool);
+
 std::unique_ptr<Step> make_pool(PoolSpec spec, Epilogue epilogue, Isa isa);
 
 // Channels of several values side by side; element 1 (codes) or 4 (floats) bytes.

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/window.h"
+
 namespace lowbit {
 
 constexpr int64_t SLACK = 128;  // bytes that kernels may read past the end of a value
@@ -22,10 +24,16 @@ struct Context {
   uint8_t* scratch;
   std::atomic<bool>* bad;  // set by a step that meets NaN or infinity in the caller's input
 
+  int moved = -1;  // a value that is elsewhere
+  uint8_t* moved_at = nullptr;
+
   static constexpr int64_t INPUT = -1, OUTPUT = -2;
 
   const uint8_t* read(int id) const { return offsets[id] == INPUT ? input : write(id); }
-  uint8_t* write(int id) const { return offsets[id] == OUTPUT ? output : arena + offsets[id]; }
+  uint8_t* write(int id) const {
+    if (id == moved) return moved_at;
+    return offsets[id] == OUTPUT ? output : arena + offsets[id];
+  }
   template <class T>
   const T* read_as(int id) const {
     return reinterpret_cast<const T*>(read(id));
@@ -51,6 +59,8 @@ class Step {
   int64_t operations = 0;          // 2 for a multiply and an add
   int64_t bytes = 0;               // weights and values read and written
   bool checks_input = false;       // sets Context::bad
+  Window window;                   // of a pool
+  int64_t pixel_bytes = 0;         // of a pool's input; 0 where there is none
 };
 
 }  // namespace lowbit

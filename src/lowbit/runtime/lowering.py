@@ -22,6 +22,7 @@ Array = NDArray[Any]
 INNER, INPUT, OUTPUT = 0, 1, 2  # native Role
 ACC, FLOATS, IMAGE, LOOKUP, DEQUANTIZE, ADD_FLOATS, ADD_CODES = range(7)  # native Source
 STAGES = ("rescale", "affine", "activation", "quantize", "threshold")
+JOINED = ("conv", "float_conv")  # what a pool can follow within a step
 NO_INTS, NO_FLOATS, NO_BYTES = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8)
 MEMORY = 10 * 2**20  # loading may allocate 4 x the file + 16 MB, of which the program itself is one
 
@@ -352,6 +353,29 @@ class Lowering:
         else:
             self._map(op, sources, epilogue)
         self._step(ops)
+        if op.kind in ("max_pool", "avg_pool") and self._alone(op.inputs[0]):
+            self._join()
+
+    def _alone(self, name: str) -> bool:
+        """Whether the step before the last wrote this value and no other, and only the last one reads it."""
+        before = len(self.kinds) - 2
+        written = [value for value, step in self.step_of.items() if step == before]
+        return (
+            self.fuse
+            and layout(self.types[name])[1] > 1
+            and bool(written)
+            and name == written[-1]
+            and name != self.program.output
+            and len(self.readers[name]) == 1
+            and self.kinds[before][0] in JOINED
+            and not any(len(self.readers.get(value, ())) > 1 for value in written)
+        )
+
+    def _join(self) -> None:
+        self.plan.join()
+        last = len(self.kinds) - 1
+        self.step_of = {name: min(step, last - 1) for name, step in self.step_of.items()}
+        self.kinds[-2:] = [self.kinds[-2] + self.kinds[-1]]
 
     def _lower_plane(self, op: Op, pixels: int) -> None:
         """One channel, and nothing that depends on it: its pixels take the lanes of channels."""
