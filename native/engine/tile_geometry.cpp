@@ -8,6 +8,8 @@
 namespace lowbit {
 
 namespace {
+constexpr int64_t RUN_BYTES = 32;  // copied at once when taps are gathered
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 }  // namespace
 
@@ -27,6 +29,32 @@ TileGeometry::TileGeometry(const Window& window, int64_t groups, int64_t inner)
   add_steps();
   copy_bytes = copied ? static_cast<int64_t>(phases_.size()) * height_ * width_ * pitch_ + STEP_BYTES : 0;
   add_tiles();
+  source_row_bytes = row_bytes;
+  const int64_t run = w.kernel_x * inner, fan_in = w.kernel_y * run;
+  gathered =
+      merged_ && run <= RUN_BYTES && divide_up(fan_in, STEP_BYTES) < static_cast<int64_t>(steps.size());
+  if (!gathered) return;
+  for (const KStep& step : steps) runs_.push_back(step.offset);
+  steps.clear();
+  for (int64_t first = 0; first < fan_in; first += STEP_BYTES)
+    steps.push_back({first, 0, first, std::min<int64_t>(STEP_BYTES, fan_in - first)});
+  // The last run is copied whole.
+  row_bytes = divide_up(fan_in - run + RUN_BYTES, STEP_BYTES) * STEP_BYTES;
+}
+
+void TileGeometry::gather(const uint8_t* x, int64_t first, int64_t stop, uint8_t* to) const {
+  const int64_t run = window_.kernel_x * inner_;
+  for (int64_t tile = first; tile < stop; ++tile) {
+    const uint8_t* from = x + tiles[static_cast<size_t>(tile)].base;
+    for (int row = 0; row < TILE_ROWS; ++row, to += row_bytes) {
+      if (row >= rows) continue;
+      uint8_t* next = to;
+      for (int64_t offset : runs_) {
+        std::memcpy(next, from + row * source_row_bytes + offset, RUN_BYTES);
+        next += run;
+      }
+    }
+  }
 }
 
 void TileGeometry::add_steps() {

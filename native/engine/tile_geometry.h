@@ -28,10 +28,17 @@ class TileGeometry {
   // Copies what the tiles between these rows of output pixels read; zeros where zeros are padded.
   void copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom) const;
 
+  // Bytes of all taps of the pixels of some tiles side by side, [tiles][TILE_ROWS][row_bytes]; x: as copy()
+  // left it.
+  void gather(const uint8_t* x, int64_t first, int64_t stop, uint8_t* to) const;
+
+  bool gathered =
+      false;  // a few channels: taps are gathered first, and steps are offsets into what is gathered
   bool copied = false;  // otherwise tiles are read from the value itself
   int64_t copy_bytes = 0;
-  int64_t row_bytes = 0;  // from one row of a tile to the next
-  int rows = 1;           // of every tile
+  int64_t row_bytes = 0;         // from one row of a tile to the next
+  int rows = 1;                  // of every tile
+  int64_t source_row_bytes = 0;  // the same before gathering
   std::vector<KStep> steps;
   std::vector<PixelTile> tiles;       // and one more, whose first_pixel is the end
   std::vector<uint8_t> row_of_pixel;  // row of each output pixel in its tile
@@ -50,6 +57,7 @@ class TileGeometry {
   int64_t phase_x_;         // stride that the copy takes apart: 1 or the window's
   int64_t height_, width_;  // pixels of one phase
   std::vector<Phase> phases_;
+  std::vector<int64_t> runs_;  // gathered: bytes from a pixel's first operand to the taps of each row
 };
 
 }  // namespace lowbit

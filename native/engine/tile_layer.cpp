@@ -34,7 +34,9 @@ class TileStep : public Step {
     at_finish_ = at_rows_ + round_up((JOB_PIXELS + LANES) * 4, 64);
     at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     copy_stride_ = round_up(geometry_.copy_bytes, 64);
-    scratch = at_copy_ + inputs * copy_stride_;
+    at_gather_ = at_copy_ + inputs * copy_stride_;
+    gather_size_ = geometry_.gathered ? JOB_PIXELS * geometry_.row_bytes : 0;
+    scratch = at_gather_ + inputs * gather_size_ + STEP_BYTES;
     pixels = spec_.window.out_pixels();
     blocks = spec_.groups * layer_.group_blocks;
     for (const InputTerm& input : spec_.inputs) reads.push_back(input.value);
@@ -70,6 +72,10 @@ class TileStep : public Step {
                             : context.read(spec_.inputs[x].value);
   }
 
+  uint8_t* gather_at(const Context& context, int64_t x) const {
+    return context.scratch + at_gather_ + x * gather_size_;
+  }
+
   void copy(const Context& context, int64_t first, int64_t stop) const {
     if (!geometry_.copied) return;
     int64_t top = spec_.window.out_height, bottom = 0;
@@ -101,6 +107,9 @@ class TileStep : public Step {
       for (; p < std::min(end, geometry_.tiles[size_t(tile + 1)].first_pixel); ++p)
         *row++ = static_cast<int32_t>(((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]) * ROW);
     std::fill(row, row + LANES, 0);
+    if (geometry_.gathered)
+      for (size_t x = 0; x < spec_.inputs.size(); ++x)
+        geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
     if (finish_) find_corr(context, e.pixel, e.pixels);
     for (int64_t group = 0; group < spec_.groups; ++group) {
       const int64_t base = group * layer_.group_blocks;
@@ -122,7 +131,10 @@ class TileStep : public Step {
     const LayerTerm& term = layer_.terms[i];
     const uint8_t* x = input(context, static_cast<size_t>(term.input)) + group * spec_.inner;
     const uint8_t* starts[JOB_TILES];
-    for (int tile = 0; tile < count; ++tile) starts[tile] = x + geometry_.tiles[size_t(first + tile)].base;
+    for (int tile = 0; tile < count; ++tile)
+      starts[tile] = geometry_.gathered
+                         ? gather_at(context, term.input) + tile * TILE_ROWS * geometry_.row_bytes
+                         : x + geometry_.tiles[size_t(first + tile)].base;
     const auto steps = static_cast<int>(offsets_.size());
     kernel_.run({starts, geometry_.row_bytes, geometry_.rows, offsets_.data(), steps,
                  layer_.aligned_tiles() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
@@ -160,7 +172,7 @@ class TileStep : public Step {
   EpilogueKernel run_epilogue_;
   std::vector<int64_t> offsets_;
   std::vector<int32_t> class_of_pixel_;
-  int64_t at_sums_, at_corr_, at_rows_, at_finish_, at_copy_, copy_stride_;
+  int64_t at_sums_, at_corr_, at_rows_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
   bool finish_ = false;
 };
 
