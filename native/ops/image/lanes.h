@@ -10,6 +10,12 @@ namespace {
 
 constexpr int64_t NEAR = 64;  // pixels whose codes stay in the cache until all channels are there
 
+LOWBIT_INLINE bool any_of(const I16& bad) {
+  int32_t any = 0;
+  for (int i = 0; i < LANES; ++i) any |= bad[i];
+  return any != 0;
+}
+
 // codes[i] = code of channel c + i at pixels p.., for 4 channels; what is not there is 0.
 template <bool WHOLE>
 LOWBIT_INLINE void code_rows(const ImageTile& t, int64_t p, int c, int pixels, B16* codes, I16& bad) {
@@ -53,17 +59,50 @@ LOWBIT_INLINE void image_block(const ImageTile& t, int64_t p, int c, int pixels,
   }
 }
 
+// Codes of 16 pixels of up to 4 channels: two interleavings instead of a whole transposition. A pixel's four
+// bytes are stored at once, and the next pixel overwrites what is too much of them.
+LOWBIT_INLINE void narrow_block(const ImageTile& t, int64_t p, int pixels, I16& bad) {
+  B16 r[4];
+  if (t.channels == 4 && pixels == LANES) {
+    code_rows<true>(t, p, 0, pixels, r, bad);
+  } else {
+    code_rows<false>(t, p, 0, pixels, r, bad);
+  }
+  const B16 low = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+            high = __builtin_shufflevector(r[0], r[1], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                           15, 31),
+            low2 =
+                __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+            high2 = __builtin_shufflevector(r[2], r[3], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                            15, 31);
+  uint8_t four[4 * LANES];
+  store(four, __builtin_shufflevector(low, low2, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23));
+  store(four + 16,
+        __builtin_shufflevector(low, low2, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31));
+  store(four + 32,
+        __builtin_shufflevector(high, high2, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23));
+  store(four + 48,
+        __builtin_shufflevector(high, high2, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31));
+  uint8_t* to = t.sink.codes + p * t.channels;
+  for (int n = 0; n < pixels - 1; ++n) __builtin_memcpy(to + n * t.channels, four + 4 * n, 4);
+  for (int c = 0; c < t.channels; ++c) to[(pixels - 1) * t.channels + c] = four[4 * (pixels - 1) + c];
+}
+
 LOWBIT_INLINE bool image_lanes(const ImageTile& t) {
   I16 bad = {};
+  // Below 3 channels four bytes would reach past the next pixel.
+  if (t.channels >= 3 && t.channels <= 4 && !t.sink.planes) {
+    for (int64_t p = 0; p < t.pixels; p += LANES)
+      narrow_block(t, t.pixel + p, t.pixels - p < LANES ? static_cast<int>(t.pixels - p) : LANES, bad);
+    return any_of(bad);
+  }
   for (int64_t near = 0; near < t.pixels; near += NEAR) {
     const int64_t stop = near + NEAR < t.pixels ? near + NEAR : t.pixels;
     for (int c = 0; c < t.channels; c += LANES)
       for (int64_t p = near; p < stop; p += LANES)
         image_block(t, t.pixel + p, c, stop - p < LANES ? static_cast<int>(stop - p) : LANES, bad);
   }
-  int32_t any = 0;
-  for (int i = 0; i < LANES; ++i) any |= bad[i];
-  return any != 0;
+  return any_of(bad);
 }
 
 }  // namespace
