@@ -167,8 +167,8 @@ void bind_plan(nb::module_& m) {
           "transpose",
           [](NativePlan& p, const std::string& name, int input, int64_t channels, int64_t pixels, int element,
              int output) { p.add_step(make_transpose(input, channels, pixels, element, output), name); })
-      .def("copy", [](NativePlan& p, const std::string& name, int input, int64_t bytes,
-                      int output) { p.add_step(make_copy(input, bytes, output), name); })
+      .def("copy", [](NativePlan& p, const std::string& name, int input, int64_t bytes, int64_t pixels,
+                      int output) { p.add_step(make_copy(input, bytes, pixels, output), name); })
       .def("split",
            [](NativePlan& p, const std::string& name, int input, Array<uint8_t> table, int64_t channels,
               int64_t pixels, int64_t group, int planes, int output) {

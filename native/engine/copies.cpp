@@ -72,15 +72,21 @@ class TransposeStep : public Step {
 
 class CopyStep : public Step {
  public:
-  CopyStep(int input, int64_t size, int output) {
+  CopyStep(int input, int64_t size, int64_t count, int output) : size_(size) {
     kernel = "copy";
     reads = {input};
     writes = {output};
-    bytes = size;
+    pixels = count;
+    bytes = size * count;
   }
-  void run(const Context& context, const Range&) const override {
-    std::memcpy(context.write(writes[0]), context.read(reads[0]), static_cast<size_t>(bytes));
+
+  void run(const Context& context, const Range& range) const override {
+    std::memcpy(context.write(writes[0]) + range.pixel * size_, context.read(reads[0]) + range.pixel * size_,
+                static_cast<size_t>((range.pixel_end - range.pixel) * size_));
   }
+
+ private:
+  int64_t size_;  // of one pixel
 };
 
 class SplitStep : public Step {
@@ -126,8 +132,8 @@ std::unique_ptr<Step> make_transpose(int input, int64_t channels, int64_t pixels
   return std::make_unique<TransposeStep>(input, channels, pixels, element, output);
 }
 
-std::unique_ptr<Step> make_copy(int input, int64_t size, int output) {
-  return std::make_unique<CopyStep>(input, size, output);
+std::unique_ptr<Step> make_copy(int input, int64_t size, int64_t pixels, int output) {
+  return std::make_unique<CopyStep>(input, size, pixels, output);
 }
 
 std::unique_ptr<Step> make_split(int input, std::vector<uint8_t> table, int64_t channels, int64_t pixels,

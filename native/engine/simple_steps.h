@@ -48,7 +48,8 @@ std::unique_ptr<Step> make_concat(std::vector<int> inputs, std::vector<int64_t> 
                                   int element, int output);
 // [pixels][channels] to [channels][pixels].
 std::unique_ptr<Step> make_transpose(int input, int64_t channels, int64_t pixels, int element, int output);
-std::unique_ptr<Step> make_copy(int input, int64_t size, int output);
+// Pixels of `size` bytes each.
+std::unique_ptr<Step> make_copy(int input, int64_t size, int64_t pixels, int output);
 // y times k [pixels], or times a map [pixels][channels] where that is not empty.
 std::unique_ptr<Step> make_gain(int y, int k, std::vector<float> map, int64_t channels, int64_t pixels,
                                 int output);

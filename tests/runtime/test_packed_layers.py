@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from runtime.programs import Builder, check
+from runtime.programs import Builder, bits_of, check
 
 from lowbit.grid import Uniform
+from lowbit.program import Op, Program
 from lowbit.runtime import reference
 from lowbit.runtime.engine import Engine, available
 
@@ -29,6 +30,32 @@ def test_batches_of_images_without_space(isa, bits):
         expected = reference.run(builder.program(), x)
         for engine in engines:
             np.testing.assert_array_equal(engine.run(x), expected)
+
+
+@pytest.mark.parametrize("isa", available())
+def test_random_programs_on_batches_of_images_without_space(isa):
+    """Operations of every kind that sees pixels alone, on fewer images than one pass takes and on more."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        builder = Builder(rng, (int(rng.integers(1, 80)),))
+        for _ in range(int(rng.integers(1, 12))):
+            builder.grow()
+        program = builder.program()
+        batch = int(rng.choice([4, 5, 16, 63, 64, 70, 129]))
+        x = rng.normal(0, 1, (batch, *builder.shape)).astype(np.float32)
+        y = Engine(program, isa=isa, threads=int(rng.integers(1, 3))).run(x)
+        np.testing.assert_array_equal(bits_of(y), bits_of(reference.run(program, x)), err_msg=str(seed))
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("shape", [(6,), (6, 1, 1), (1, 2, 3)])
+def test_an_output_that_is_the_input(isa, shape):
+    """A step that copies moves the images that are there, not as many as one pass could take."""
+    op = Op(kind="flatten", name="f", inputs=("input",), output="y")
+    engine = Engine(Program(ops=(op,), input_shape=shape, output="y"), isa=isa)
+    for batch in (1, 4, 64, 65):
+        x = np.random.default_rng(batch).normal(0, 1, (batch, *shape)).astype(np.float32)
+        np.testing.assert_array_equal(engine.run(x), x.reshape(batch, 6))
 
 
 @pytest.mark.parametrize("isa", available())

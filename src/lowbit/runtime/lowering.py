@@ -128,7 +128,8 @@ class Lowering:
         name = self._root(self.program.output)
         if name == "input" and self.direct_output:
             self.ids["output"] = self.plan.value(4 * self.types[name].size, OUTPUT)
-            self.plan.copy("output", self.ids[name], 4 * self.types[name].size, self.ids["output"])
+            channels, pixels = layout(self.types[name])
+            self.plan.copy("output", self.ids[name], 4 * channels, pixels, self.ids["output"])
             self._step([])
         elif not self.direct_output and not self.delivered:
             outside = self.plan.value(4 * self.types[name].size, OUTPUT)
