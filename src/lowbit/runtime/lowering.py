@@ -22,7 +22,7 @@ Array = NDArray[Any]
 INNER, INPUT, OUTPUT = 0, 1, 2  # native Role
 ACC, FLOATS, IMAGE, LOOKUP, DEQUANTIZE, ADD_FLOATS, ADD_CODES = range(7)  # native Source
 STAGES = ("rescale", "affine", "activation", "quantize", "threshold")
-JOINED = ("conv", "float_conv")  # what a pool can follow within a step
+JOINED, POOLS = ("conv", "float_conv"), {"max_pool", "avg_pool"}  # a layer, and one pool, can share a step
 NO_INTS, NO_FLOATS, NO_BYTES = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8)
 MEMORY = 10 * 2**20  # loading may allocate 4 x the file + 16 MB, of which the program itself is one
 
@@ -354,7 +354,7 @@ class Lowering:
         else:
             self._map(op, sources, epilogue)
         self._step(ops)
-        if op.kind in ("max_pool", "avg_pool") and self._alone(op.inputs[0]):
+        if op.kind in POOLS and self._alone(op.inputs[0]):
             self._join()
 
     def _alone(self, name: str) -> bool:
@@ -369,6 +369,7 @@ class Lowering:
             and name != self.program.output
             and len(self.readers[name]) == 1
             and self.kinds[before][0] in JOINED
+            and not POOLS & set(self.kinds[before])
             and not any(len(self.readers.get(value, ())) > 1 for value in written)
         )
 
