@@ -11,6 +11,7 @@ void bind_epilogue(nanobind::module_& m);
 void bind_fake(nanobind::module_& m);
 void bind_plan(nanobind::module_& m);
 void bind_check(nanobind::module_& m);
+void bind_peak(nanobind::module_& m);
 bool isa_present(Isa isa);
 
 }  // namespace lowbit

@@ -88,4 +88,5 @@ NB_MODULE(_kernels, m) {
   lowbit::bind_fake(m);
   lowbit::bind_plan(m);
   lowbit::bind_check(m);
+  lowbit::bind_peak(m);
 }

@@ -102,6 +102,26 @@ def test_inspect_shows_layers_and_provenance(capsys, low_file):
     assert "conv2" in out
 
 
+def test_inspect_times_every_step(capsys, low_file):
+    code, out, _ = run(capsys, "inspect", low_file, "--profile", "--isa", "scalar", "--json")
+    profile = json.loads(out)["profile"]
+    assert code == 0
+    assert profile["isa"] == "scalar"
+    assert profile["ms"] > 0
+    layers = [step for step in profile["steps"] if {"conv", "linear"} & set(step["kinds"])]
+    assert len(layers) == 4
+    assert all(step["ops"] and step["gops"] and step["share"] for step in layers)
+    code, out, _ = run(capsys, "inspect", low_file, "--profile")
+    assert code == 0
+    assert "% of peak" in out
+    code, _, err = run(capsys, "inspect", low_file, "--profile", "--isa", "avx3")
+    assert code == 2
+    assert "unknown instruction set of this processor 'avx3'" in err
+    code, _, err = run(capsys, "inspect", low_file, "--isa", "scalar")
+    assert code == 2
+    assert "add --profile" in err
+
+
 def test_eval_of_a_file_equals_eval_of_its_run(capsys, low_file, low_run):
     _, ours, _ = run(capsys, "eval", low_file, "--data", "digits", "--json")
     _, theirs, _ = run(capsys, "eval", low_run, "--json")
@@ -126,7 +146,11 @@ def test_doctor_tries_every_instruction_set(capsys):
 
 @pytest.mark.parametrize("command", ["run", "inspect", "doctor"])
 def test_base_commands_work_without_the_extras(low_file, inputs, command):
-    rest = {"run": [str(low_file), "--input", str(inputs)], "inspect": [str(low_file)], "doctor": ["--json"]}[command]
+    rest = {
+        "run": [str(low_file), "--input", str(inputs)],
+        "inspect": [str(low_file), "--profile"],
+        "doctor": ["--json"],
+    }[command]
     block = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r})); from lowbit.cli import main; "
     program = block + f"sys.exit(main({[command, *rest]!r}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

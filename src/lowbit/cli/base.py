@@ -125,17 +125,27 @@ def read_array(path: str) -> NDArray[Any]:
 
 
 def inspect(words: list[str]) -> int:
-    """`lowbit inspect`: layers, bits, grids, kernels, provenance."""
-    parser = _parser("inspect", "Show what is in a .lowbit file.", "lowbit inspect net.lowbit")
+    """`lowbit inspect`: layers, bits, grids, kernels, provenance; with --profile what each step costs here."""
+    parser = _parser("inspect", "Show what is in a .lowbit file.", "lowbit inspect net.lowbit --profile")
     parser.add_argument("file", help="a .lowbit file")
+    parser.add_argument(
+        "--profile", action="store_true", help="time every step on one input, and measure the processor's peaks"
+    )
+    parser.add_argument("--isa", metavar="NAME", help="instruction set of the profile (default: best)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.checked(words)
 
-    from lowbit.cli.inspection import describe, text
+    from lowbit.cli.inspection import describe, profile_of, text
 
+    if given.isa and not given.profile:
+        raise InvalidInput("--isa chooses what --profile times; add --profile")
     require_program(given.file)
     found = describe(given.file)
-    print(json.dumps(found, indent=2) if given.json else text(given.file, found))
+    profile = profile_of(given.file, given.isa) if given.profile else None
+    if given.json:
+        print(json.dumps(found if profile is None else {**found, "profile": profile.to_dict()}, indent=2))
+    else:
+        print(text(given.file, found) + ("" if profile is None else f"\n\n{profile}"))
     return 0
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowbit.file import load
+from lowbit.program import Program
 from lowbit.table import Table
+
+if TYPE_CHECKING:
+    from lowbit.runtime.profile import Profile
 
 SHOWN = ("layer", "kind", "output", "W", "A", "weight grid", "parameters", "MACs", "bytes", "exact", "kernel")
 
@@ -44,6 +51,27 @@ def kernels_of(file: str) -> dict[str, str]:
         return layer_kernels(runtime.load(file))
     except ImportError:
         return {}
+
+
+def profile_of(file: str, isa: str | None, repeats: int = 100) -> Profile:
+    """Time of each step on this machine, with shares of the peak, on one random input.
+
+    Raises:
+        UnknownName: this processor lacks the instruction set.
+    """
+    from lowbit import runtime
+
+    net = runtime.load(file, isa=isa)
+    return net.profile(random_input(net.program), repeats=repeats, peaks=True)
+
+
+def random_input(program: Program) -> NDArray[Any]:
+    """One input of a program: uniform floats from 0 to 1, or bytes."""
+    random = np.random.default_rng(0)
+    shape = (1, *program.input_shape)
+    if program.input_dtype == "uint8":
+        return random.integers(0, 256, shape, dtype=np.uint8)
+    return random.random(shape, dtype=np.float32)
 
 
 def text(file: str, found: dict[str, Any]) -> str:

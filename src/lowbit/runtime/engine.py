@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from lowbit.infer import infer
 from lowbit.program import Program
 from lowbit.runtime import _kernels
 from lowbit.runtime.lowering import Lowering
+from lowbit.runtime.profile import Profile, StepProfile, with_shares
 
 Array = NDArray[Any]
 
@@ -61,18 +61,6 @@ def choose_isa(isa: str | None) -> str:
     if wanted not in available():
         raise unknown("instruction set of this processor", wanted, available())
     return wanted
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepProfile:
-    """One step of a plan: its operations, kernel, median nanoseconds, operations (2 * MAC) and bytes moved."""
-
-    name: str
-    kinds: tuple[str, ...]
-    kernel: str
-    ns: float
-    ops: int
-    bytes: int
 
 
 class Engine:
@@ -175,17 +163,33 @@ class Engine:
         self._unfused.plan.export_values(x, out, exported, targets)
         return out, values
 
-    def profile(self, x: Array, repeats: int = 100) -> list[StepProfile]:
-        """Time every step on the first image of `x`, on one thread: the median of `repeats` runs."""
+    def profile(self, x: Array, repeats: int = 100, peaks: bool = False) -> Profile:
+        """Time every step on the first image of `x`, on one thread.
+
+        Args:
+            x: float32 or uint8 [batch, *program.input_shape].
+            repeats: runs, at least 1; times are medians.
+            peaks: measure what the processor can do (20 ms for each kind of arithmetic, once a process), and say which
+                share of it each kernel reaches.
+
+        Returns:
+            One `StepProfile` a step: name, kinds, kernel, ns, ops, bytes, gops, share; printing it gives a table.
+
+        Raises:
+            InvalidInput: for data of the wrong shape or dtype, or fewer repeats than one.
+        """
+        if repeats < 1:
+            raise InvalidInput(f"repeats is {repeats}, allowed is 1 or more")
         x = self._checked(x)[:1]
         out = np.empty((1, *self._out_shape), np.float32)
         times = np.array(self._plan.profile(x, out, repeats), np.float64).reshape(repeats, -1)
-        return [
+        steps = tuple(
             StepProfile(name=name, kinds=kinds, kernel=kernel, ns=float(ns), ops=ops, bytes=size)
             for (name, kernel, ops, size), kinds, ns in zip(
                 self._plan.steps(), self._lowered.kinds, np.median(times, axis=0), strict=True
             )
-        ]
+        )
+        return with_shares(steps, self.isa, ISAS[self.isa]) if peaks else Profile(steps=steps, isa=self.isa)
 
     def _checked(self, x: Array) -> Array:
         """`x` in the memory layout that the native code reads; finite values are checked there."""
