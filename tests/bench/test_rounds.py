@@ -38,6 +38,20 @@ def test_ratio_of_known_times(monkeypatch):
     assert not found["a"].noisy
 
 
+def test_rounds_that_disagree_decide_nothing(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("lowbit.bench.rounds.time", clock)
+    turns = iter(range(10**9))
+
+    def restless():
+        clock.now += 2e-3 if next(turns) % 2 else 4e-3
+
+    found = interleave({"a": clock.call(3e-3), "b": restless, "c": clock.call(6e-3)}, seconds=0.2)
+    assert not found["b"].decided
+    assert found["c"].decided
+    assert found["a"].against(found["c"]).ratio == pytest.approx(0.5, rel=1e-3)
+
+
 def test_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("lowbit.bench.rounds.time", clock)
@@ -77,8 +91,16 @@ def test_shapes_become_onnx_models_that_run(tmp_path):
 
 
 def test_text_says_when_the_machine_was_busy():
-    row = {"name": "lowbit", "ratio": 1.0, "us_per_image": 9.5, "spread": 0.3, "rounds": 11, "bytes": 1234}
-    found = {"kind": "file", "file": "n.lowbit", "same_network": True, "batch": 1, "threads": 1,
-             "machine": {"processor": "x"}, "noisy": True, "rows": [row]}  # fmt: skip
+    row = {
+        "name": "lowbit",
+        "ratio": 1.0,
+        "decided": True,
+        "us_per_image": 9.5,
+        "spread": 0.3,
+        "rounds": 11,
+        "bytes": 1234,
+    }
+    found = {"kind": "file", "file": "n.lowbit", "same_network": True, "batch": 1, "threads": 1, "isa": "avx2",
+             "machine": {"processor": "x", "cores": 2}, "noisy": True, "rows": [row]}  # fmt: skip
     assert "the machine was busy" in bench_text(found)
     assert "1,234" in bench_text(found)

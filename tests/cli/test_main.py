@@ -58,6 +58,12 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
         (["bench", ".", "--against", ""], ".: is a folder; give a .lowbit file"),
         (["convert", __file__, "-o", "n.lowbit"], "test_main.py: is a file; give the folder of a finished run"),
         (["bench"], "give either a .lowbit file or --layers"),
+        (["bench", "x.lowbit", "--layers"], "give either a .lowbit file or --layers"),
+        (["bench", "--layers", "--batch", "4"], "--batch is for a file"),
+        (["bench", "--layers", "--run", "runs/x"], "--run is for a file"),
+        (["bench", "--layers", "--threads", "0"], "--threads is 0, allowed is 1 to 256"),
+        (["bench", "--layers", "--seconds", "-1"], "--seconds is -1.0, allowed is 0.01 to 600"),
+        (["bench", "--layers", "--against", "", "--isa", "sse"], "unknown instruction set of this processor 'sse'"),
         (["bench", "x.lowbit", "--against", "onxruntime"], "unknown runtime 'onxruntime'; did you mean 'onnxruntime'?"),
     ],
 )

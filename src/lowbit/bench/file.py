@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbit.bench.contenders import onnxruntime_call, openvino_call, require, torch_call
+from lowbit.bench.contenders import (
+    OTHERS,
+    check_settings,
+    chosen,
+    installed,
+    onnxruntime_call,
+    openvino_call,
+    torch_call,
+)
 from lowbit.bench.onnx_models import export_shapes, export_torch, quantize_int8
 from lowbit.bench.rounds import interleave
 from lowbit.errors import InvalidInput
@@ -23,7 +31,7 @@ CALIBRATION = 256
 
 def bench_file(
     file: str | Path,
-    against: Sequence[str] = ("onnxruntime",),
+    against: Sequence[str] | None = None,
     *,
     run: str | Path | None = None,
     batch: int = 1,
@@ -35,7 +43,7 @@ def bench_file(
 
     Args:
         file: the network.
-        against: of onnxruntime, openvino, torch; they run float32 and, onnxruntime, int8.
+        against: of onnxruntime, openvino (float32 and int8) and torch (float32); None: those that are installed.
         run: run whose float network they execute; None: a network of the same layer shapes with random weights.
         batch: images at a time.
         threads: of every runtime.
@@ -43,30 +51,35 @@ def bench_file(
         seconds: to spend on each contender.
 
     Returns:
-        `rows`, one a contender, with name, ratio (its time over lowbit's), us_per_image, spread, bytes.
+        `rows`, one a contender, with name, ratio (its time over lowbit's), its quartiles ratio_low and ratio_high,
+        decided (whether they agree which is faster), us_per_image, spread, bytes; `not_installed`; provenance.
 
     Raises:
         InvalidProgram: the file is damaged.
+        InvalidInput: threads, batch or seconds cannot be measured.
         MissingExtra: a runtime is not installed.
+        UnknownName: there is no such runtime or instruction set.
     """
     from lowbit import runtime
 
-    if batch < 1 or threads < 1:
-        raise InvalidInput(f"--batch {batch} and --threads {threads} given; use 1 or more")
-    for name in against:
-        require(name)
+    check_settings(threads, seconds, batch)
+    others = chosen(against)
     net = runtime.load(str(file), threads=threads, isa=isa)
     model, inputs = _material(net.program, run, max(batch, CALIBRATION))
     x = np.ascontiguousarray(inputs[:batch])
     with tempfile.TemporaryDirectory() as folder:
-        calls: dict[str, Call] = {"lowbit": lambda: net.run(x)}
+        ours = x if net.program.input_dtype == "float32" else np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
+        calls: dict[str, Call] = {"lowbit": lambda: net.run(ours)}
         sizes: dict[str, int] = {"lowbit": Path(file).stat().st_size}
-        add_others(calls, sizes, against, Path(folder), net.program, model, inputs, batch, threads)
+        add_others(calls, sizes, others, Path(folder), net.program, model, inputs, batch, threads)
         timings = interleave(calls, seconds)
     rows = [
         {
             "name": name,
             "ratio": timing.ratio,
+            "ratio_low": timing.ratio_low,
+            "ratio_high": timing.ratio_high,
+            "decided": name == "lowbit" or timing.decided,
             "us_per_image": 1e6 * timing.seconds / batch,
             "spread": timing.spread,
             "rounds": timing.rounds,
@@ -79,7 +92,8 @@ def bench_file(
         "file": str(file),
         "same_network": model is not None,
         "batch": batch,
-        "isa": isa or "best",
+        "isa": net.isa,
+        "not_installed": [name for name in OTHERS if name not in installed()],
         "noisy": any(timing.noisy for timing in timings.values()),
         "rows": rows,
         **provenance(threads=threads),
@@ -107,16 +121,16 @@ def add_others(
             export_torch(model, torch.from_numpy(inputs[:1]), float_file)
         else:
             export_shapes(program, float_file)
-    if "onnxruntime" in against:
         quantize_int8(float_file, int8_file, inputs[:CALIBRATION])
-        for name, path in (("float32", float_file), ("int8", int8_file)):
-            calls[f"onnxruntime {name}"] = onnxruntime_call(path, x, threads)
-            sizes[f"onnxruntime {name}"] = path.stat().st_size
-    if "openvino" in against:
-        calls["openvino float32"] = openvino_call(float_file, x, threads)
-        sizes["openvino float32"] = float_file.stat().st_size
+    for name, call in (("onnxruntime", onnxruntime_call), ("openvino", openvino_call)):
+        if name in against:
+            for kind, path in (("float32", float_file), ("int8", int8_file)):
+                calls[f"{name} {kind}"] = call(path, x, threads)
+                sizes[f"{name} {kind}"] = path.stat().st_size
     if "torch" in against:
-        calls["torch float32"] = torch_call(model, x, threads)
+        from lowbit.bench.torch_models import shapes_network
+
+        calls["torch float32"] = torch_call(shapes_network(program) if model is None else model.eval(), x, threads)
 
 
 def _material(program: Any, run: str | Path | None, count: int) -> tuple[Any, Array]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lowbit.bench.contenders import require
+from lowbit.bench.contenders import OTHERS, check_settings, chosen, installed
 from lowbit.bench.file import Call, add_others
-from lowbit.bench.rounds import interleave
-from lowbit.errors import InvalidInput
+from lowbit.bench.rounds import Timing, interleave
 from lowbit.grid import Grid, Planes, Uniform
 from lowbit.program import Op, Program, Weight
 from lowbit.provenance import provenance
+from lowbit.runtime.engine import Engine, choose_isa
 
 SEED = 0
 
@@ -107,8 +107,6 @@ def _to_codes(grid: Grid, channels: int, random: np.random.Generator) -> tuple[O
 
 def inside_seconds(shape: Shape, pair: tuple[int, int], threads: int, isa: str | None) -> float:
     """Median time of the layer from packed codes to packed codes, as inside a network."""
-    from lowbit.runtime.engine import Engine
-
     program = layer_program(shape, *pair, inside=True)
     x = np.random.default_rng(SEED).random((1, *program.input_shape), dtype=np.float32)
     steps = Engine(program, threads=threads, isa=isa).profile(x, repeats=51)
@@ -117,7 +115,7 @@ def inside_seconds(shape: Shape, pair: tuple[int, int], threads: int, isa: str |
 
 
 def bench_layers(
-    against: Sequence[str] = ("onnxruntime",),
+    against: Sequence[str] | None = None,
     *,
     threads: int = 1,
     isa: str | None = None,
@@ -125,50 +123,67 @@ def bench_layers(
     shapes: Sequence[Shape] = SHAPES,
     bits: Sequence[tuple[int, int]] = BITS,
 ) -> dict[str, Any]:
-    """Time single layers, float input to float output, at batch 1.
+    """Time single layers, float input to float output, at batch 1; all bit pairs of a shape take turns with the others.
 
     Args:
-        against: of onnxruntime, openvino.
+        against: of onnxruntime, openvino (float32 and int8) and torch (float32); None: those that are installed.
         threads: of every runtime.
         isa: instruction set of lowbit; None: the best.
-        seconds: to spend on each contender of each layer.
+        seconds: to spend on each contender of each shape.
         shapes: layers.
         bits: pairs of weight and activation bits.
 
     Returns:
-        `rows`, one a layer and bit pair, with us and ratio by contender, and lowbit's us_inside and gops: from packed
-        codes to packed codes, on one thread, as inside a network (1 multiply-add = 2 operations).
-    """
-    from lowbit import runtime
+        `rows`, one a layer and bit pair, with us, ratio and decided by contender, and lowbit's us_inside and gops: from
+        packed codes to packed codes, on one thread, as inside a network (1 multiply-add = 2 operations).
 
-    others = [name for name in against if name != "torch"]
-    if threads < 1:
-        raise InvalidInput(f"--threads is {threads}; use 1 or more")
-    for name in others:
-        require(name)
+    Raises:
+        InvalidInput: threads or seconds cannot be measured.
+        MissingExtra: a runtime is not installed.
+        UnknownName: there is no such runtime or instruction set.
+    """
+    check_settings(threads, seconds)
+    others = chosen(against)
+    used = choose_isa(isa)
     rows, noisy = [], False
     for shape in shapes:
+        timings = _timings(shape, bits, others, threads, used, seconds)
+        noisy |= any(timing.noisy for timing in timings.values())
         for pair in bits:
-            program = layer_program(shape, *pair)
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "layer.lowbit"
-                program.save(file)
-                net = runtime.load(str(file), threads=threads, isa=isa)
-                inputs = np.random.default_rng(SEED).random((64, *program.input_shape), dtype=np.float32)
-                x = np.ascontiguousarray(inputs[:1])
-                calls: dict[str, Call] = {"lowbit": lambda net=net, x=x: net.run(x)}  # type: ignore[misc]
-                add_others(calls, {}, others, Path(folder), program, None, inputs[:8], 1, threads)
-                timings = interleave(calls, seconds)
-            noisy |= any(timing.noisy for timing in timings.values())
-            inside = inside_seconds(shape, pair, 1, isa)
+            ours = timings[_name(pair)]
+            theirs = {name: t.against(ours) for name, t in timings.items() if " " in name}
+            inside = inside_seconds(shape, pair, 1, used)
             rows.append(
                 {
                     "layer": str(shape),
-                    "bits": f"W{pair[0]}A{pair[1]}",
-                    "us": {name: 1e6 * timing.seconds for name, timing in timings.items()},
-                    "ratio": {name: timing.ratio for name, timing in timings.items()},
+                    "bits": _name(pair),
+                    "us": {"lowbit": 1e6 * ours.seconds} | {name: 1e6 * t.seconds for name, t in theirs.items()},
+                    "ratio": {"lowbit": 1.0} | {name: t.ratio for name, t in theirs.items()},
+                    "decided": {name: t.decided for name, t in theirs.items()},
                     "us_inside": 1e6 * inside,
                     "gops": 2e-9 * shape.macs / inside,
                 }
             )
-    return {"kind": "layers", "isa": isa or "best", "noisy": noisy, "rows": rows, **provenance(threads=threads)}
+    missing = [name for name in OTHERS if name not in installed()]
+    found = {"kind": "layers", "isa": used, "not_installed": missing, "noisy": noisy, "rows": rows}
+    return {**found, **provenance(threads=threads)}
+
+
+def _name(pair: tuple[int, int]) -> str:
+    return f"W{pair[0]}A{pair[1]}"
+
+
+def _timings(
+    shape: Shape, bits: Sequence[tuple[int, int]], others: Sequence[str], threads: int, isa: str, seconds: float
+) -> dict[str, Timing]:
+    """Times of one shape: lowbit's by bit pair, as "W1A1", and the others', as "onnxruntime int8"."""
+    programs = {_name(pair): layer_program(shape, *pair) for pair in bits}
+    inputs = np.random.default_rng(SEED).random((64, *next(iter(programs.values())).input_shape), dtype=np.float32)
+    x = np.ascontiguousarray(inputs[:1])
+    calls: dict[str, Call] = {}
+    for name, program in programs.items():
+        net = Engine(program, threads=threads, isa=isa)
+        calls[name] = lambda net=net: net.run(x)  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder:
+        add_others(calls, {}, others, Path(folder), program, None, inputs[:8], 1, threads)
+        return interleave(calls, seconds)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowbit.errors import LowbitError
-from lowbit.program import Op, Program
+from lowbit.bench.float_nodes import float_node
+from lowbit.program import Program
 
 OPSET = 17
 Array = NDArray[Any]
@@ -88,7 +88,7 @@ def export_shapes(program: Program, path: Path) -> None:
     names = {"input": "input"}
     random = np.random.default_rng(0)
     for op in program.ops:
-        made = _node(op, [names[name] for name in op.inputs], random)
+        made = float_node(op, random)
         if made is None:
             names[op.output] = names[op.inputs[0]]
             continue
@@ -111,38 +111,6 @@ def export_shapes(program: Program, path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-
-
-def _node(op: Op, inputs: list[str], random: np.random.Generator) -> tuple[str, list[Array], dict[str, Any]] | None:
-    """ONNX operator, constants and attributes that stand for an operation; None where it vanishes in floats."""
-    attrs = op.attrs
-    if op.kind in ("conv", "linear", "float_conv", "float_linear"):
-        shape = op.weight.shape if op.weight else op.arrays["weight"].shape
-        weight = (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-        bias = np.zeros(shape[0], np.float32)
-        if op.kind.endswith("linear"):
-            return "Gemm", [weight, bias], {"transB": 1}
-        (ph, pw), settings = attrs["padding"], {"strides": attrs["stride"], "dilations": attrs["dilation"]}
-        return "Conv", [weight, bias], {**settings, "pads": (ph, pw, ph, pw), "group": attrs["groups"]}
-    if op.kind == "threshold" or (op.kind == "activation" and attrs["function"].startswith("relu")):
-        return "Relu", [], {}
-    if op.kind in ("rescale", "affine", "quantize", "lookup", "dequantize"):
-        return None  # folded into the convolution, or no such thing in floats
-    if op.kind == "activation":
-        named = {"hardswish": "HardSwish", "leaky_relu": "LeakyRelu", "hardtanh": "Identity"}
-        return named[attrs["function"]], [], {}
-    if op.kind in ("max_pool", "avg_pool"):
-        ph, pw = attrs["padding"]
-        settings = {"kernel_shape": attrs["kernel"], "strides": attrs["stride"], "pads": (ph, pw, ph, pw)}
-        return ("MaxPool" if op.kind == "max_pool" else "AveragePool"), [], settings
-    if op.kind == "mean":
-        return "ReduceMean", [], {"axes": [2, 3], "keepdims": int(attrs.get("keep", 0))}
-    if op.kind == "concat":
-        return "Concat", [], {"axis": 1}
-    simple = {"add": "Add", "flatten": "Flatten"}
-    if op.kind not in simple:
-        raise LowbitError(f"{op.name}: no ONNX operator stands for {op.kind}; give --run with the trained run")
-    return simple[op.kind], [], {}
 
 
 @contextmanager

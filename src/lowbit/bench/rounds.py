@@ -27,6 +27,7 @@ class Timing:
         seconds: median time of one call.
         spread: distance of the quartiles over the median; 0 on a perfectly quiet machine.
         ratio: how many times the reference's time; median over rounds.
+        ratio_low, ratio_high: its quartiles over rounds.
         rounds: samples taken.
         samples: seconds of one call in every round, for ratios to another reference.
     """
@@ -35,12 +36,29 @@ class Timing:
     spread: float
     ratio: float
     rounds: int
+    ratio_low: float = 1.0
+    ratio_high: float = 1.0
     samples: tuple[float, ...] = ()
 
     @property
     def noisy(self) -> bool:
         """Whether the machine did other work meanwhile."""
         return self.spread > NOISY
+
+    @property
+    def decided(self) -> bool:
+        """Whether three rounds of four agree which of the two is faster."""
+        return not self.ratio_low <= 1 <= self.ratio_high
+
+    def against(self, reference: Timing) -> Timing:
+        """The same times, with ratios to another contender of the same rounds.
+
+        Example:
+            >>> found = interleave({"a": lambda: sum(range(100)), "b": lambda: sum(range(1000))}, seconds=0.1)
+            >>> found["a"].against(found["b"]).ratio < 0.5
+            True
+        """
+        return _timing(list(self.samples), list(reference.samples))
 
 
 def interleave(
@@ -96,5 +114,8 @@ def _time(call: Callable[[], object], count: int, clock: Callable[[], float]) ->
 
 def _timing(taken: list[float], reference: list[float]) -> Timing:
     low, middle, high = statistics.quantiles(taken, n=4)
-    ratio = statistics.median(a / b for a, b in zip(taken, reference, strict=True))
-    return Timing(seconds=middle, spread=(high - low) / middle, ratio=ratio, rounds=len(taken), samples=tuple(taken))
+    ratios = statistics.quantiles((a / b for a, b in zip(taken, reference, strict=True)), n=4)
+    return Timing(
+        seconds=middle, spread=(high - low) / middle, ratio=ratios[1], rounds=len(taken), ratio_low=ratios[0],
+        ratio_high=ratios[2], samples=tuple(taken),
+    )  # fmt: skip

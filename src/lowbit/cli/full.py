@@ -179,12 +179,16 @@ def bench(
     file: Annotated[Path | None, typer.Argument(help="A .lowbit file.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Time single layers of common shapes.")] = False,
     against: Annotated[
-        str, typer.Option(help="Others, comma separated: onnxruntime, openvino, torch.")
-    ] = "onnxruntime",
+        str | None,
+        typer.Option(help="Others, comma separated: onnxruntime, openvino, torch; default: all that are installed."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Run whose float network the others execute.")] = None,
-    batch: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Images at a time; default: 1.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of every runtime.")] = 1,
-    isa: Annotated[str | None, typer.Option(help="Instruction set: scalar, avx2, avx512bw or avx512.")] = None,
+    isa: Annotated[
+        str | None,
+        typer.Option(help="Instruction set of lowbit: scalar, avx2, avx512bw, avx512 or amx; default: best."),
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Time to spend on each contender.")] = 1.0,
     json_: Json = False,
 ) -> None:
@@ -195,15 +199,20 @@ def bench(
     """
     from lowbit.bench import bench_file, bench_layers, bench_text
 
-    others = [name.strip() for name in against.split(",") if name.strip()]
+    others = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
     if layers == (file is not None):
         raise InvalidInput("give either a .lowbit file or --layers; see lowbit bench --help")
     if layers:
+        if run is not None or batch is not None:
+            given = "--run" if run is not None else "--batch"
+            raise InvalidInput(f"{given} is for a file; --layers measures layers of its own at batch 1")
         found = bench_layers(others, threads=threads, isa=isa, seconds=seconds)
     else:
         assert file is not None
         try:
-            found = bench_file(file, others, run=run, batch=batch, threads=threads, isa=isa, seconds=seconds)
+            found = bench_file(
+                file, others, run=run, batch=1 if batch is None else batch, threads=threads, isa=isa, seconds=seconds
+            )
         except (FileNotFoundError, IsADirectoryError):
             require_program(file)
             raise
