@@ -41,7 +41,7 @@ def arithmetic(kernel: str) -> tuple[str | None, int]:
         >>> arithmetic("tile8_u8s8_96x16_avx512amx_w2"), arithmetic("map_floats")
         (('tiles', 1), (None, 1))
     """
-    found = _KERNEL.match(kernel)
+    found = _KERNEL.match(kernel.partition(" > ")[0])  # a layer that hands its strips to a pool counts as the layer
     kind = _KINDS.get(found[1]) if found else None
     if found is None or kind is None:
         return None, 1

@@ -33,6 +33,7 @@ from lowbit.training.optimizers import make_optimizer
 from lowbit.training.randomness import seed_everything
 from lowbit.training.recipe_procedures import made
 from lowbit.training.recipes import Named, Recipe, read_recipe
+from lowbit.training.schedules import make_schedule
 
 RECIPE, LOG, MODEL, RESULT, FLOAT = "recipe.yaml", "log.csv", "model.safetensors", "result.json", "float"
 
@@ -138,6 +139,7 @@ def _rehearse(recipe: Recipe, data: DataSet, batches: Batches) -> None:
     procedure.before_prepare(model)
     calibrated(recipe, quantized(recipe, model, data), data)
     optimizer = make_optimizer(model, **recipe.optimizer.model_dump())
+    make_schedule(optimizer, **recipe.schedule.model_dump(), epochs=recipe.epochs, epoch_steps=len(batches))
     procedure.check(Run(model=model, optimizer=optimizer, steps_total=recipe.epochs * len(batches), batches=batches))
 
 
