@@ -116,6 +116,13 @@ def test_pretraining_is_a_run_of_its_own_and_the_start(tmp_path):
     assert again.result["accuracy"] == done.result["accuracy"]
 
 
+def test_what_cannot_be_retrained_is_refused_before_pretraining(tmp_path):
+    recipe = parse_recipe(LOWBIT + "pretrain: {epochs: 4}\nschedule: {name: cosine, warmup: 3}\n")
+    with pytest.raises(InvalidInput, match="warmup of 3 epochs in a training of 3"):
+        train(recipe, tmp_path / "run", progress=False, accelerator="cpu")
+    assert not (tmp_path / "run" / "float").exists()
+
+
 def test_a_low_bit_run_is_trained_on(tmp_path):
     """As the cyclical rate of Boo et al. fine-tunes a retrained network: quantizers go on as they were trained."""
     first = train(parse_recipe(LOWBIT), tmp_path / "first", progress=False, accelerator="cpu")
