@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lowbit.data import Batches
 from lowbit.errors import InvalidInput
 from lowbit.procedures import Procedure, combine, procedure
 from lowbit.procedures.bn_reestimate import reestimate
@@ -70,6 +71,32 @@ def test_it_acts_after_the_last_step_alone():
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
 
 
+def augmented(run):
+    """The run with batches whose inputs are all zero in training, and themselves without augmentation."""
+    x, y = (torch.cat(parts) for parts in zip(*run.batches, strict=True))
+    run.batches = Batches(x, y, size=16, augment=[lambda x, draws: torch.zeros_like(x)])
+    run.step = run.steps_total
+    return run
+
+
+def test_inputs_are_not_augmented_unless_asked_for():
+    run = augmented(run_of(prepared("lsq:2", "lsq:2")))
+    plain, _ = expected_of(run.model, list(run.batches.plain()), 4)
+    changed, _ = expected_of(run.model, list(run.batches), 4)
+    for settings, expected in (({}, plain), ({"augmented": True}, changed)):
+        procedure("bn-reestimate", batches=4, **settings).epoch_end(run)
+        torch.testing.assert_close(run.model[1].running_mean, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(plain, changed)
+
+
+def test_without_a_training_it_acts_at_once():
+    run = run_of(prepared("lsq:2", "lsq:2"))
+    run.steps_total = 0
+    mean, _ = expected_of(run.model, run.batches, 4)
+    combine(Procedure(), [procedure("bn-reestimate", batches=4)]).start(run)
+    torch.testing.assert_close(run.model[1].running_mean, mean, rtol=1e-5, atol=1e-6)
+
+
 def test_refusals():
     run = run_of(prepared())
     run.batches = None
@@ -81,3 +108,5 @@ def test_refusals():
         procedure("bn-reestimate", batches=0)
     with pytest.raises(InvalidInput, match="the run's batches give nothing; make them iterable again"):
         reestimate(nn.Sequential(nn.BatchNorm1d(1)), [])
+    with pytest.raises(InvalidInput, match=r"bn-reestimate: augmented is 'no', allowed are true and false"):
+        procedure("bn-reestimate", augmented="no")

@@ -4,6 +4,7 @@ An epoch can therefore be replayed: a training that is resumed at an epoch's sta
 have seen.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 
@@ -119,6 +120,18 @@ class Batches:
             for change in self.augment:
                 x = change(x, draws)
             yield x, self.y[chosen]
+
+    def plain(self) -> "Batches":
+        """The same inputs in the same order without augmentation, as an evaluation sees them.
+
+        Example:
+            >>> batches = Batches(torch.ones(2, 1, 4, 4), torch.zeros(2), size=2, augment=["shift:2"])
+            >>> [x.min().item() for x, y in batches.plain()]
+            [1.0]
+        """
+        bare = copy.copy(self)
+        bare.augment = ()
+        return bare
 
     def _order(self, epoch: int) -> Tensor:
         """Indices int64 that this rank visits in the epoch."""

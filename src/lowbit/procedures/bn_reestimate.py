@@ -1,7 +1,9 @@
 """BatchNorm statistics measured again on the network as it will be shipped, after the last step.
 
-While a network trains, running statistics trail behind weights that still move, and behind mixtures that were softer.
-Own choice of this library; the papers do not say how their statistics were obtained.
+While a network trains, running statistics trail behind weights that still move, and behind mixtures that were softer, and
+they are those of augmented inputs. One-bit activations feel both: our W1A1 ResNet-8 on Fashion-MNIST went from 84.1 to 86.1 %
+on held-out images, with augmented batches to 84.6 % (docs/results.md). Own choice of this library; the papers do not say how
+their statistics were obtained.
 """
 
 from __future__ import annotations
@@ -22,9 +24,12 @@ class Reestimate(Modifier):
     """At the end, reset the running statistics and average them over training batches without gradients.
 
     Everything but BatchNorm is in eval mode meanwhile: quantizers are frozen and hard, and layers compute on integers.
+    Without a training (``epochs: 0`` behind `start`) it acts at once.
 
     Args:
         batches: forward passes, at least 1; where an epoch has fewer, its batches are used again.
+        augmented: whether to look at inputs as training changes them, rather than as they are. Batches that know no
+            `plain` (those of a loop of your own, unless they are `lowbit.data.Batches`) are taken as they come.
 
     Raises:
         InvalidInput: in `start`, where the run has no batches or the network no BatchNorm with running statistics.
@@ -35,11 +40,14 @@ class Reestimate(Modifier):
     """
 
     name = "bn-reestimate"
+    works_untrained = True
 
-    def __init__(self, batches: int = 100) -> None:
+    def __init__(self, batches: int = 100, augmented: bool = False) -> None:
         if not isinstance(batches, int) or batches < 1:
             raise InvalidInput(f"bn-reestimate: batches is {batches}, allowed are whole numbers from 1")
-        self.batches = batches
+        if not isinstance(augmented, bool):
+            raise InvalidInput(f"bn-reestimate: augmented is {augmented!r}, allowed are true and false")
+        self.batches, self.augmented = batches, augmented
 
     def check(self, run: Run) -> None:
         """Look for BatchNorm and batches."""
@@ -49,14 +57,20 @@ class Reestimate(Modifier):
             raise InvalidInput("bn-reestimate: the run has no training batches; make it with Run(batches=...)")
 
     def start(self, run: Run) -> None:
-        """Make sure that it will work in the end."""
+        """Make sure that it will work in the end, which is now where nothing is trained."""
         self.check(run)
+        if run.steps_total == 0:
+            self._act(run)
 
     def epoch_end(self, run: Run) -> None:
         """Act after the last step."""
         if run.step >= run.steps_total:
-            assert run.batches is not None
-            reestimate(run.model, run.batches, self.batches)
+            self._act(run)
+
+    def _act(self, run: Run) -> None:
+        assert run.batches is not None
+        plain = None if self.augmented else getattr(run.batches, "plain", None)
+        reestimate(run.model, plain() if plain else run.batches, self.batches)
 
 
 @torch.no_grad()

@@ -165,6 +165,10 @@ class EpochBatches:
         # A generator asks for the epoch when the first batch is drawn: Lightning makes iterators before that.
         yield from self.batches.epoch(self.epoch())
 
+    def plain(self) -> EpochBatches:
+        """The same without augmentation."""
+        return EpochBatches(self.batches.plain(), self.epoch)
+
 
 def world() -> tuple[int, int]:
     """Rank and number of processes that torchrun started, (0, 1) without it."""
