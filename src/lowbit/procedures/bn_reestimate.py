@@ -1,8 +1,8 @@
 """BatchNorm statistics measured again on the network as it will be shipped, after the last step.
 
-While a network trains, running statistics trail behind weights that still move, and behind mixtures that were softer, and
-they are those of augmented inputs. One-bit activations feel both: our W1A1 ResNet-8 on Fashion-MNIST went from 84.1 to 86.1 %
-on held-out images, with augmented batches to 84.6 % (docs/results.md). Own choice of this library; the papers do not say how
+While a network trains, running statistics trail behind weights that still move, and behind mixtures that were softer,
+and they are those of augmented inputs. One-bit activations feel both: our W1A1 ResNet-8 on Fashion-MNIST went from 84.1
+to 86.1 % on held-out images, with augmented batches to 84.6 %. Own choice of this library; the papers do not say how
 their statistics were obtained.
 """
 
