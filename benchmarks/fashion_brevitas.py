@@ -17,19 +17,19 @@ import time
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from lowbit.atomic import write_text
 from lowbit.data import Batches
 from lowbit.procedures import procedure
 from lowbit.provenance import provenance
-from lowbit.reproduce.plan import budget_recipe
+from lowbit.reproduce import Plan as Table
+from lowbit.reproduce import read_table
 from lowbit.training.evaluate import evaluate
 from lowbit.training.fit import Plan, fit
 from lowbit.training.network import float_network, load_data
-from lowbit.training.recipes import parse_recipe
 
+TABLE = "fashion-line"
 BITS = {"w8a8": 8, "w4a4": 4, "w2a2": 2, "w1a1": 1}
 
 
@@ -63,7 +63,8 @@ def with_brevitas(model: nn.Module, bits: int) -> nn.Module:
 
 def train(row: str, seed: int) -> dict[str, object]:
     """Train one row with one seed; its last-epoch accuracy and curve, in percent."""
-    recipe = parse_recipe(yaml.safe_dump(budget_recipe("small")), "budget small", [f"seed={seed}"])
+    plan = Table(name=TABLE, table=read_table(TABLE), budget="small", seeds=[seed], out=Path("runs"))
+    recipe = plan.recipe(plan.row("float"), seed)
     data = load_data(recipe)
     model = with_brevitas(float_network(recipe, data), BITS[row])
     start = time.perf_counter()
