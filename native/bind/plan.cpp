@@ -157,6 +157,11 @@ void bind_plan(nb::module_& m) {
       .def("map", &add_map)
       .def("image", [](NativePlan& p, const std::string& name, int input,
                        const Epilogue& epilogue) { p.add_step(make_image(input, epilogue, p.isa), name); })
+      .def("lookup",
+           [](NativePlan& p, const std::string& name, int input, Array<uint8_t> table, int64_t channels,
+              int64_t pixels, int output) {
+             p.add_step(make_lookup(input, to_vector(table), channels, pixels, output), name);
+           })
       .def("pool", &add_pool)
       .def("concat",
            [](NativePlan& p, const std::string& name, std::vector<int> inputs, std::vector<int64_t> channels,

@@ -29,6 +29,10 @@ std::unique_ptr<Step> make_map(Source source, std::vector<int> inputs, int terms
 // The input image by stages that treat all channels alike, to codes.
 std::unique_ptr<Step> make_image(int input, Epilogue epilogue, Isa isa);
 
+// The caller's bytes [channels][pixels] to codes by table [channels][256].
+std::unique_ptr<Step> make_lookup(int input, std::vector<uint8_t> table, int64_t channels, int64_t pixels,
+                                  int output);
+
 struct PoolSpec {
   int value = 0;
   bool maximum = false, codes = false, count_pad = false;

@@ -19,6 +19,7 @@ _TRAINING = {
     "summary": "lowbit.summary",
     "calibrate": "lowbit.calibrate",
     "convert": "lowbit.convert",
+    "Pixels": "lowbit.pixels",
     "methods": "lowbit.quantizers.catalog",
     "quantizer": "lowbit.quantizers.catalog",
     "procedure": "lowbit.procedures",
@@ -30,11 +31,12 @@ _MODULES = ("runtime", "layers", "quantizers", "data", "models", "procedures", "
 if TYPE_CHECKING:
     from lowbit.calibrate import calibrate
     from lowbit.convert import convert
+    from lowbit.pixels import Pixels
     from lowbit.prepare import prepare
     from lowbit.quantizers.catalog import methods, quantizer
     from lowbit.summary import summary
 
-__all__ = ["LowbitError", "calibrate", "convert", "methods", "prepare", "quantizer", "summary"]
+__all__ = ["LowbitError", "Pixels", "calibrate", "convert", "methods", "prepare", "quantizer", "summary"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from lowbit.emit import Emitter, Unsupported
 from lowbit.errors import ConversionError, InvalidInput, LowbitError
+from lowbit.pixels import Pixels, checked_pixels, from_bytes
 from lowbit.program import Program
 from lowbit.rewrite import simplify
 from lowbit.runtime import reference
@@ -19,7 +21,7 @@ _QUERIES = ("size", "dim", "numel")
 
 
 @torch.no_grad()
-def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> Program:
+def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False, *, pixels: Pixels | None = None) -> Program:
     """Convert a prepared, calibrated (and normally trained) model.
 
     The program is checked before it is returned: the reference interpreter must reproduce the eval model's output on
@@ -27,8 +29,11 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
 
     Args:
         model: from `lowbit.prepare`; left as it is, also its mode.
-        example: float32 [batch, features] or [batch, channels, height, width]; fixes the input shape.
+        example: float32 [batch, features] or [batch, channels, height, width]; fixes the input shape. With `pixels`,
+            uint8 of the same shapes.
         allow_inexact: accept layers with a float operand; the program's summary then says that they are not exact.
+        pixels: the program takes uint8 images; these are the floats that the model was trained on. Its answers equal
+            `model.eval()(pixels(image))` bit for bit.
 
     Returns:
         A `Program`; `program.save("net.lowbit")` writes it.
@@ -47,6 +52,8 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
     """
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"convert got {model!r}, allowed is a model from lowbit.prepare")
+    bytes_, to_floats = example, checked_pixels(pixels, example)
+    example = to_floats(example)
     if (
         not isinstance(example, Tensor)
         or example.is_meta
@@ -72,7 +79,8 @@ def convert(model: nn.Module, example: Tensor, allow_inexact: bool = False) -> P
             if fault:
                 raise ConversionError(f"{error}{fault}") from error
             raise
-        _check(program, model, example)
+        program = program if pixels is None else from_bytes(program, pixels)
+        _check(program, model, bytes_, to_floats)
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -147,11 +155,11 @@ def _without_unread(program: Program) -> Program:
     return replace(program, ops=tuple(reversed(kept)))
 
 
-def _check(program: Program, model: nn.Module, example: Tensor) -> None:
+def _check(program: Program, model: nn.Module, example: Tensor, to_floats: Callable[[Tensor], Tensor]) -> None:
     """Compare the program with the model it came from, bit for bit, on the first rows of the example."""
     device = next((p.device for p in model.parameters()), example.device)
     x = example[:4]
-    expected = model(x.to(device)).cpu().numpy()
+    expected = model(to_floats(x).to(device)).cpu().numpy()
     got = reference.run(program, x.cpu().numpy())
     if program.exact and not np.array_equal(expected, got):
         share = float((expected != got).mean())

@@ -440,6 +440,9 @@ class Lowering:
         terms, table, data = 1, NO_INTS, NO_BYTES
         if op.kind == "lookup":
             source, data = LOOKUP, np.ascontiguousarray(op.arrays["table"])
+            if epilogue.planes < 0:
+                self.plan.lookup(op.name, inputs[0], data, *layout(self.types[op.output]), epilogue.codes)
+                return
         elif op.kind == "dequantize":
             assert grid is not None
             low, high = grid.code_range
