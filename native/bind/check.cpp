@@ -1,5 +1,6 @@
 // Kernels against their naive references on random tiles, for the tests: operands that no grid produces
 // included.
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -8,6 +9,8 @@
 #include "ops/bits/select.h"
 #include "ops/dot8/reference.h"
 #include "ops/dot8/select.h"
+#include "ops/floats/reference.h"
+#include "ops/floats/select.h"
 #include "ops/tile8/reference.h"
 #include "ops/tile8/select.h"
 
@@ -125,11 +128,55 @@ bool check_tile8(Isa isa, unsigned seed) {
   return got == want;
 }
 
+bool check_floats(Isa isa, unsigned seed) {
+  std::mt19937 random(seed);
+  static const int widths[] = {1, 2, 3, 4, 8};
+  const int bits = widths[random() % 5], taps = 1 + static_cast<int>(random() % 4);
+  const int inner = 1 + static_cast<int>(random() % 70),
+            words = (inner + per_word(bits) - 1) / per_word(bits);
+  std::vector<float> memory(static_cast<size_t>(7 * inner));
+  for (float& value : memory) value = static_cast<float>(static_cast<int32_t>(random())) / 1e9f;
+  std::vector<const float*> x;
+  for (int i = 0; i < taps * TILE_PIXELS; ++i)
+    x.push_back(memory.data() + random() % 6 * static_cast<size_t>(inner));
+  const int64_t block = int64_t(taps) * words * LANES;
+  std::vector<uint32_t> w(static_cast<size_t>(block * TILE_BLOCKS));
+  for (uint32_t& value : w) value = static_cast<uint32_t>(random());
+  FloatsTile t{};
+  float table[16];
+  t.affine = bits == 8 || random() % 2;
+  t.slope = static_cast<int32_t>(random() % 3) + 1;
+  t.first = static_cast<int32_t>(random() % 300) - 150;
+  for (int i = 0; i < 16; ++i) {
+    const int code = i & ((1 << bits) - 1);
+    table[i] = i > code ? table[code]
+                        : static_cast<float>(t.affine ? t.slope * code + t.first
+                                                      : static_cast<int32_t>(random() % 600) - 300);
+  }
+  std::vector<float> got(TILE_PIXELS * STRIDE), want = got;
+  t.x = x.data();
+  t.taps = taps;
+  t.inner = inner;
+  t.w = w.data();
+  t.block_words = block;
+  t.bits = bits;
+  t.table = table;
+  t.stride = STRIDE;
+  t.pixels = 1 + static_cast<int>(random() % TILE_PIXELS);
+  t.blocks = 1 + static_cast<int>(random() % TILE_BLOCKS);
+  t.out = got.data();
+  select_floats(isa).run(t);
+  t.out = want.data();
+  floats_reference(t);
+  return std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) == 0;
+}
+
 }  // namespace
 
 void bind_check(nanobind::module_& m) {
   m.def("check_dot8", [](int isa, unsigned seed) { return check_dot8(static_cast<Isa>(isa), seed); });
   m.def("check_tile8", [](int isa, unsigned seed) { return check_tile8(static_cast<Isa>(isa), seed); });
+  m.def("check_floats", [](int isa, unsigned seed) { return check_floats(static_cast<Isa>(isa), seed); });
   m.def("check_bits", [](int isa, unsigned seed) { return check_bits(static_cast<Isa>(isa), seed); });
 }
 

@@ -85,6 +85,19 @@ void add_float_layer(NativePlan& plan, const std::string& name, const std::vecto
   plan.add_step(make_float_layer(std::move(spec), epilogue, plan.isa), name);
 }
 
+void add_weight_only(NativePlan& plan, const std::string& name, const std::vector<int64_t>& window,
+                     const std::vector<int64_t>& channels, Array<uint8_t> packed, int bits,
+                     Array<int32_t> units, int input, const Epilogue& epilogue) {
+  FloatSpec spec;
+  spec.window = to_window(window);
+  spec.groups = channels.at(0), spec.inner = channels.at(1), spec.outer = channels.at(2);
+  spec.input = input;
+  spec.packed = to_vector(packed);
+  spec.bits = bits;
+  spec.units = to_units(units);
+  plan.add_step(make_weight_only(spec, epilogue, plan.isa), name);
+}
+
 void add_map(NativePlan& plan, const std::string& name, int source, std::vector<int> inputs, int terms,
              Array<int32_t> table, Array<uint8_t> bytes, const Epilogue& epilogue) {
   plan.add_step(make_map(static_cast<Source>(source), std::move(inputs), terms, to_vector(table),
@@ -154,6 +167,7 @@ void bind_plan(nb::module_& m) {
       .def("layer", &add_layer)
       .def("direct", &add_direct)
       .def("float_layer", &add_float_layer)
+      .def("weight_only", &add_weight_only)
       .def("map", &add_map)
       .def("image", [](NativePlan& p, const std::string& name, int input,
                        const Epilogue& epilogue) { p.add_step(make_image(input, epilogue, p.isa), name); })

@@ -27,4 +27,8 @@ struct FloatSpec {
 
 std::unique_ptr<Step> make_float_layer(FloatSpec spec, Epilogue epilogue, Isa isa);
 
+// For packed weights with one term of units, without offsets; more than 4 bits need equally spaced units. The
+// sums are those of units: the epilogue starts with the scales.
+std::unique_ptr<Step> make_weight_only(const FloatSpec& spec, Epilogue epilogue, Isa isa);
+
 }  // namespace lowbit

@@ -8,10 +8,10 @@
 #include "ops/peak/params.h"
 
 #if defined(__AVX512F__)
-#define LOWBIT_EACH(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#define LOWBIT_SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
 #define LOWBIT_REGISTER "v"
 #else
-#define LOWBIT_EACH(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#define LOWBIT_SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #define LOWBIT_REGISTER "x"
 #endif
 
@@ -29,14 +29,14 @@ namespace lowbit {
 template <class V, class Step>
 LOWBIT_INLINE int64_t peak_loop(int64_t rounds, int64_t operations, V one, Step step) {
   V x = one;
-  LOWBIT_EACH(LOWBIT_START)
-  LOWBIT_EACH(LOWBIT_HIDE)
+  LOWBIT_SUMS(LOWBIT_START)
+  LOWBIT_SUMS(LOWBIT_HIDE)
   for (int64_t r = 0; r < rounds; ++r) {
     LOWBIT_OPAQUE(x)
-    LOWBIT_EACH(LOWBIT_STEP)
-    LOWBIT_EACH(LOWBIT_KEEP)
+    LOWBIT_SUMS(LOWBIT_STEP)
+    LOWBIT_SUMS(LOWBIT_KEEP)
   }
-  return rounds * (LOWBIT_EACH(LOWBIT_COUNT)) * operations;
+  return rounds * (LOWBIT_SUMS(LOWBIT_COUNT)) * operations;
 }
 
 }  // namespace lowbit

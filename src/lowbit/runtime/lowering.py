@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowbit.grid import Codebook, Uniform
 from lowbit.infer import Value, acc_terms
 from lowbit.program import Op, Program
-from lowbit.runtime import _kernels
+from lowbit.runtime import _kernels, float_layers
 from lowbit.runtime.magnitude import magnitude_factor
 from lowbit.runtime.operands import Operand, coefficients, operands
 from lowbit.runtime.windows import layout, shape_of, window_of
@@ -331,8 +331,8 @@ class Lowering:
             self._stage(op, epilogue)
         elif op.kind == "add" and sources[0].grid is not None:
             epilogue.dequantize(sources[0].grid.term_scales()[0])
-        elif op.kind.startswith("float_") and "bias" in op.arrays:
-            epilogue.affine(np.ones(self.types[op.output].shape[0], np.float32), op.arrays["bias"])
+        elif op.kind.startswith("float_"):
+            float_layers.start(op, epilogue)
         ops, end = self._chain(op.output, epilogue) if self.types[op.output].kind != "codes" else ([], op.output)
         ops = started + ops
         forms: list[int] = []
@@ -348,7 +348,7 @@ class Lowering:
         if choice is not None:
             self._layer(op, choice, forms, epilogue)
         elif op.kind.startswith("float_"):
-            self._float_layer(op, epilogue)
+            float_layers.add(self.plan, op, window_of(op, self.types), self._id(op.inputs[0]), epilogue)
         elif op.kind in ("max_pool", "avg_pool", "mean"):
             self._pool(op, epilogue)
         else:
@@ -404,20 +404,6 @@ class Lowering:
             for form, o in zip(forms, choice.inputs, strict=True)
         ]
         self.plan.layer(op.name, choice.kind, window, channels, packed, grid.bits, units, ones, inputs, epilogue)
-
-    def _float_layer(self, op: Op, epilogue: Any) -> None:
-        window, channels = window_of(op, self.types), shape_of(op)
-        if op.weight is None:
-            raw = np.ascontiguousarray(op.arrays["weight"]).view(np.uint8).reshape(-1)
-            parts = (raw, 0, np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32), NO_FLOATS)
-        else:
-            grid = op.weight.grid
-            scales = grid.term_scales()
-            offset = getattr(grid, "offset", None)
-            parts = (op.weight.packed, grid.bits, grid.unit_table(),
-                     np.ascontiguousarray(scales.reshape(len(scales), -1)),
-                     NO_FLOATS if offset is None else np.ascontiguousarray(offset.reshape(-1)))  # fmt: skip
-        self.plan.float_layer(op.name, window, channels, *parts, self._id(op.inputs[0]), epilogue)
 
     def _pool(self, op: Op, epilogue: Any) -> None:
         x = self.types[op.inputs[0]]

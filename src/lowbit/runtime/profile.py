@@ -16,7 +16,15 @@ ARITHMETIC = ("bits", "bytes", "words", "floats", "tiles")
 sums of floats, each rounded; 8-bit dot products by matrix registers."""
 
 _KERNEL = re.compile(r"([a-z0-9]+)_(?:(?:and|xor|mask)(\d)x(\d)_)?\S*(?: x(\d+))?$")
-_KINDS = {"bits": "bits", "dot8": "bytes", "tile8": "bytes", "depthwise": "words", "direct": "words", "float": "floats"}
+_KINDS = {
+    "bits": "bits",
+    "dot8": "bytes",
+    "tile8": "bytes",
+    "depthwise": "words",
+    "direct": "words",
+    "float": "floats",
+    "floats": "floats",
+}
 
 
 @functools.cache
