@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from file_programs import bytes_and_floats, every_integer_operation
 
 from lowbit import file
 from lowbit.errors import InvalidInput, InvalidProgram
-from lowbit.grid import Codebook, Levels, Planes, Uniform
-from lowbit.program import Op, Program, Weight
 from lowbit.runtime import reference
-from lowbit.runtime.engine import Engine
+from lowbit.runtime.engine import Engine, available
 
 Json = Any
 HOSTILE: list[Json] = [
@@ -37,54 +36,8 @@ HOSTILE: list[Json] = [
 ]  # fmt: skip
 
 
-def program() -> Program:
-    """One of every kind of operation, grid and array."""
-    rng = np.random.default_rng(0)
-    q2, q4 = Uniform(bits=2, scale=0.5), Uniform(bits=4, scale=0.3, zero=7)
-
-    def weight(shape: tuple[int, ...], grid: Any) -> Weight:
-        low, high = grid.code_range
-        return Weight.from_codes(rng.integers(low, high + 1, shape), grid)
-
-    conv = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "pad_mode": "zeros"}
-    window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "ceil": 1}
-    f = np.float32
-    ternary, signs = (
-        Levels(bits=2, scale=rng.random(4, f), table=[-1, 0, 1]),
-        Planes(bits=2, scales=rng.random((2, 4), f)),
-    )
-    integers = {"thresholds": np.array([[-3, 0, 5]] * 4, np.int32), "descending": np.zeros(4, np.uint8)}
-    floats = {"thresholds": np.array([[0.1, 0.2, 0.4]], f), "descending": np.zeros(1, np.uint8)}
-    depthwise = {**conv, "groups": 4, "pad_mode": "reflect"}
-    rows: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
-        ("quantize", ("input",), "x", {"grid": q4}),
-        ("conv", ("x",), "a", {"attrs": conv, "weight": weight((4, 2, 3, 3), ternary)}),
-        ("threshold", ("a",), "t", {"grid": q2, "arrays": integers}),
-        ("max_pool", ("t",), "m", {"attrs": {**window, "dilation": (1, 1)}}),
-        ("conv", ("m",), "b", {"attrs": depthwise, "weight": weight((4, 1, 3, 3), signs)}),
-        ("rescale", ("b",), "r", {"arrays": {"bias": rng.random(4, f)}}),
-        ("affine", ("r",), "n", {"arrays": {"scale": rng.random(4, f), "shift": rng.random(4, f)}}),
-        ("activation", ("n",), "h", {"attrs": {"function": "hardtanh", "low": -1.0, "high": 1.0}}),
-        ("activation", ("h",), "l", {"attrs": {"function": "leaky_relu", "slope": 0.1}}),
-        ("dequantize", ("m",), "d", {}),
-        ("add", ("l", "d"), "s", {}),
-        ("concat", ("s", "n"), "c", {}),
-        ("avg_pool", ("c",), "p", {"attrs": {**window, "stride": (1, 1), "count_pad": 1, "divisor": 0}}),
-        ("threshold", ("p",), "u", {"grid": q2, "arrays": floats}),
-        ("mean", ("u",), "g", {"attrs": {"keep": 1}}),
-        ("flatten", ("g",), "v", {}),
-        ("quantize", ("v",), "w", {"grid": Planes(bits=1, scales=[0.5])}),
-        ("linear", ("w",), "e", {"weight": weight((5, 8), Uniform(bits=3, scale=0.2, offset=-0.4))}),
-        ("rescale", ("e",), "y", {}),
-        ("quantize", ("y",), "k", {"grid": Uniform(bits=3, scale=0.2, odd=True)}),
-        ("linear", ("k",), "o", {"weight": weight((3, 5), Codebook(bits=2, table=[-0.5, 0.0, 0.7]))}),
-        ("rescale", ("o",), "out", {}),
-    ]
-    ops = tuple(Op(kind=k, name=f"m.{o}", inputs=i, output=o, **rest) for k, i, o, rest in rows)
-    return Program(ops=ops, input_shape=(2, 5, 6), output="out", source={"model": "made"})
-
-
-GOOD = file.to_bytes(program())
+GOODS = [file.to_bytes(every_integer_operation()), file.to_bytes(bytes_and_floats())]
+GOOD = GOODS[0]
 
 
 # -- taking a file apart and putting it together -----------------------------------------------------------------
@@ -122,12 +75,13 @@ def together(header: dict[str, Any], record: Json, body: bytes, repair: bool) ->
 
 
 def truncated(rng: random.Random, repair: bool) -> bytes:
-    data = GOOD[: rng.randrange(len(GOOD))]
+    good = rng.choice(GOODS)
+    data = good[: rng.randrange(len(good))]
     return data + bytes(rng.randrange(40)) if rng.random() < 0.3 else data
 
 
 def flipped(rng: random.Random, repair: bool) -> bytes:
-    data = bytearray(GOOD)
+    data = bytearray(rng.choice(GOODS))
     for _ in range(rng.choice([1, 1, 2, 8, 64])):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     try:
@@ -137,7 +91,7 @@ def flipped(rng: random.Random, repair: bool) -> bytes:
 
 
 def flipped_tensors(rng: random.Random, repair: bool) -> bytes:
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     data = bytearray(body)
     for _ in range(rng.choice([1, 4, 100])):
         data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
@@ -156,7 +110,7 @@ def places(record: Json) -> list[tuple[Any, Any]]:
 
 def mutated(rng: random.Random, repair: bool) -> bytes:
     """A field replaced, dropped, renamed, repeated or swapped."""
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         container, key = rng.choice(places(record))
         way = rng.randrange(6)
@@ -178,7 +132,7 @@ def mutated(rng: random.Random, repair: bool) -> bytes:
 
 
 def lying_header(rng: random.Random, repair: bool) -> bytes:
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     names = [n for n in header if n != "__metadata__"]
     entry = header[rng.choice(names)]
     way = rng.randrange(6)
@@ -207,7 +161,7 @@ def lying_header(rng: random.Random, repair: bool) -> bytes:
 
 def wrong_dtype(rng: random.Random, repair: bool) -> bytes:
     """Bytes that fit another type of tensor."""
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     entry = header[rng.choice([n for n in header if n != "__metadata__" and header[n]["dtype"] != "U8"])]
     if rng.random() < 0.5:
         entry["dtype"] = {"F32": "I32", "I32": "F32"}[entry["dtype"]]
@@ -217,12 +171,13 @@ def wrong_dtype(rng: random.Random, repair: bool) -> bytes:
 
 
 def long_length(rng: random.Random, repair: bool) -> bytes:
-    size = rng.choice([0, 1, 2**20, 2**20 + 1, 2**31, 2**62, 2**64 - 1, len(GOOD), rng.randrange(len(GOOD))])
-    return struct.pack("<Q", size) + GOOD[8:]
+    good = rng.choice(GOODS)
+    size = rng.choice([0, 1, 2**20, 2**20 + 1, 2**31, 2**62, 2**64 - 1, len(good), rng.randrange(len(good))])
+    return struct.pack("<Q", size) + good[8:]
 
 
 def nested(rng: random.Random, repair: bool) -> bytes:
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     depth, kind = rng.choice([20, 300, 900, 950, 985, 990, 995, 1000, 5000, 50000]), rng.randrange(2)
     text = "[" * depth + "]" * depth if kind else '{"a":' * depth + "1" + "}" * depth
     key = rng.choice(["source", "ops", "output", "more"])
@@ -237,7 +192,7 @@ def nested(rng: random.Random, repair: bool) -> bytes:
 
 def no_numbers(rng: random.Random, repair: bool) -> bytes:
     """NaN and Infinity, in the JSON and in tensors."""
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     if rng.random() < 0.5:
         name = rng.choice([n for n in header if n != "__metadata__" and header[n]["dtype"] == "F32"])
         start, stop = header[name]["data_offsets"]
@@ -250,13 +205,13 @@ def no_numbers(rng: random.Random, repair: bool) -> bytes:
 
 
 def other_version(rng: random.Random, repair: bool) -> bytes:
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     record["format"] = rng.choice([0, 2, 99, -1, "1", 1.0, None, True, [1], 2**70])
     return together(header, record, body, repair)
 
 
 def huge_shape(rng: random.Random, repair: bool) -> bytes:
-    header, record, body = parts(GOOD)
+    header, record, body = parts(rng.choice(GOODS))
     huge = rng.choice([2**15, 2**20, 2**24, 2**24 + 1, 2**31, 2**62])
     way = rng.randrange(3)
     if way == 0:
@@ -283,8 +238,12 @@ class _TooSlow(Exception):
     """A file took more than its time."""
 
 
-def attempt(path: Path, limit: float = 5.0) -> str:
-    """Load and, if accepted, run. Returns "refused", "ran", or "too large" to run here."""
+def attempt(path: Path, seed: int = 0, limit: float = 5.0) -> str:
+    """Load and, if accepted, run on the instruction set and threads that `seed` chooses.
+
+    Returns:
+        "refused", "ran", or "too large" to run here.
+    """
 
     def late(*_: Any) -> None:
         raise _TooSlow
@@ -303,9 +262,12 @@ def attempt(path: Path, limit: float = 5.0) -> str:
         with np.errstate(all="ignore"):
             expected = reference.run(loaded, x)
         try:
-            got = Engine(loaded).run(x)
+            sets = available()
+            got = Engine(loaded, isa=sets[seed % len(sets)], threads=1 + seed % 2).run(x)
         except (InvalidProgram, InvalidInput):
             return "refused"
+        if not loaded.exact:
+            expected = Engine(loaded, isa="scalar").run(x)
         if np.isfinite(expected).all():
             np.testing.assert_array_equal(got, expected)
         return "ran"
@@ -326,7 +288,7 @@ def test_damaged_files(block, tmp_path):
         path = tmp_path / "damaged.lowbit"
         path.write_bytes(damaged(seed))
         try:
-            outcome = attempt(path)
+            outcome = attempt(path, seed)
         except Exception as error:
             error.add_note(f"damaged file of seed {seed}")
             raise
@@ -335,11 +297,13 @@ def test_damaged_files(block, tmp_path):
     assert outcomes["refused"] > 300 and outcomes["ran"] > 5, outcomes
 
 
-def test_an_undamaged_file_runs(tmp_path):
+@pytest.mark.parametrize("good", GOODS, ids=["integers", "bytes and floats"])
+def test_an_undamaged_file_runs(good, tmp_path):
     path = tmp_path / "good.lowbit"
-    path.write_bytes(GOOD)
-    assert attempt(path) == "ran"
-    path.write_bytes(together(*parts(GOOD), repair=True))
+    path.write_bytes(good)
+    for seed in range(2 * len(available())):
+        assert attempt(path, seed) == "ran"
+    path.write_bytes(together(*parts(good), repair=True))
     assert attempt(path) == "ran"
 
 

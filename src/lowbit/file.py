@@ -159,7 +159,18 @@ def _get(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> An
     value = record.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise _Fault(f"{where}.{key} is missing or of the wrong type")
+    if isinstance(value, str) and not _is_text(value):
+        raise _Fault(f"{where}.{key} is no text: it holds half a character (a lone surrogate)")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8; JSON escapes can make what cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tensor(name: Any, arrays: Arrays, where: str) -> NDArray[Any]:
@@ -297,7 +308,7 @@ def _load(path: Path) -> Program:
     entry = _get(record, "input", dict, "file")
     shape = _get(entry, "shape", list, "input")
     source = _get(record, "source", dict, "file")
-    if not all(isinstance(v, str) for v in source.values()):
+    if not all(isinstance(v, str) and _is_text(k + v) for k, v in source.items()):
         raise _Fault("source must hold texts")
     program = Program(
         ops=tuple(_op(r, arrays, f"ops[{i}]") for i, r in enumerate(_get(record, "ops", list, "file"))),

@@ -275,7 +275,10 @@ def _affine(op: Op, x: Value) -> Value:
 def _activation(op: Op, x: Value) -> Value:
     need(x.kind == "float", f"reads float, got {x.kind}")
     function = op.attrs.get("function")
-    need(function in FUNCTIONS, f"function is {function!r}, allowed are {', '.join(FUNCTIONS)}")
+    need(
+        isinstance(function, str) and function in FUNCTIONS,
+        f"function is {function!r}, allowed are {', '.join(FUNCTIONS)}",
+    )
     for key in FUNCTIONS[str(function)]:
         value = op.attrs.get(key)
         need(isinstance(value, float) and math.isfinite(value), f"{key} is {value!r}, allowed is a finite number")

@@ -141,6 +141,30 @@ def test_concurrent_runs():
                 np.testing.assert_array_equal(bits_of(result), bits_of(expected))
 
 
+def test_everything_at_once():
+    """Runs, traces, profiles and refusals of one engine, and new engines, from six threads."""
+    program, x, _ = random_program(5)
+    engine, expected = Engine(program, threads=2), reference.run(program, x)
+    wrong = x.copy()
+    wrong[-1].flat[0] = np.nan
+
+    def work(turn: int) -> None:
+        kind = turn % 5
+        if kind == 0:
+            engine.profile(x, repeats=2)
+        elif kind == 1:
+            np.testing.assert_array_equal(bits_of(engine.trace(x)[0]), bits_of(expected))
+        elif kind == 2:
+            with pytest.raises(InvalidInput, match=f"row {len(x) - 1} holds NaN"):
+                engine.run(wrong)
+        else:
+            fresh = Engine(program, threads=1 + turn % 3) if kind == 3 else engine
+            np.testing.assert_array_equal(bits_of(fresh.run(x)), bits_of(expected))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(list(pool.map(work, range(120)))) == 120
+
+
 def small() -> Program:
     rng = np.random.default_rng(0)
     builder = Builder(rng, (2, 4, 4))
