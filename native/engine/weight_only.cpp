@@ -28,6 +28,7 @@ class WeightOnlyStep : public Step {
     kernel = "floats_w" + std::to_string(bits_) + "_" + select_floats(isa).tile;
     reads = {spec.input};
     writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
     pixels = window_.out_pixels();
     group_blocks_ = (outer_ + LANES - 1) / LANES;
     blocks = groups_ * group_blocks_;

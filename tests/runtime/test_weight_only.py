@@ -102,6 +102,27 @@ def test_convolutions_give_the_same_floats_everywhere_and_stay_within_the_bound(
     assert (np.abs(outputs[0] - exact) <= 2 * 270 * 2.0**-24 * size).all()
 
 
+@pytest.mark.parametrize("isa", available())
+def test_a_shortcut_is_added_inside_the_step(isa):
+    random = np.random.default_rng(3)
+    attrs = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "pad_mode": "zeros"}
+    values, ops = ["input"], []
+    for i in range(3):
+        grid = grid_of(4, 16, random)
+        weight = Weight.from_codes(random.integers(-8, 8, (16, 16, 3, 3)), grid)
+        conv = {"attrs": attrs, "weight": weight}
+        ops.append(Op(kind="float_conv", name=f"c{i}", inputs=(values[-1],), output=f"c{i}", **conv))
+        ops.append(Op(kind="add", name=f"s{i}", inputs=(f"c{i}", values[-1]), output=f"s{i}"))
+        values.append(f"s{i}")
+    program = Program(ops=tuple(ops), input_shape=(16, 8, 8), output="s2")
+    x = random.normal(size=(2, 16, 8, 8)).astype(np.float32)
+    engine = Engine(program, isa=isa)
+    traced = engine.trace(x)[1]
+    np.testing.assert_array_equal(traced["s1"], traced["c1"] + traced["s0"])
+    np.testing.assert_array_equal(engine.run(x), traced["s2"])
+    np.testing.assert_array_equal(engine.run(x), Engine(program, isa="scalar").run(x))
+
+
 def absolute(op: Op) -> Op:
     assert op.weight is not None
     values = np.abs(op.weight.grid.values(op.weight.codes()))
