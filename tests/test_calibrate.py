@@ -155,3 +155,16 @@ def test_behind_a_folded_relu_the_rest_is_calibrated_on_what_the_float_network_g
     for index in (0, 2, 4):
         model[index].input_quantizer.enabled = False
     assert torch.equal(model(x), expected)
+
+
+def test_a_switched_off_quantizer_has_no_factor_on_the_output():
+    """XNOR-Net's K stands for the magnitude that the signs of the input have lost."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))
+    x = batches()[0]
+    expected = model(x)
+    lowbit.prepare(model, None, "xnor", first="same", last="same", example=x)
+    assert not torch.allclose(model(x), expected)
+    for index in (0, 2):
+        model[index].input_quantizer.enabled = False
+    assert torch.equal(model(x), expected)

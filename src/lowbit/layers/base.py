@@ -78,8 +78,11 @@ class WeightLayer(nn.Module):
         return y if self.output_quantizer is None else self.output_quantizer(y)
 
     def _gains(self, x: Tensor) -> list[Tensor]:
-        """Factors of the output: of the activation method (XNOR-Net's K), then of the weight method."""
-        found = [q.gain(x, self) for q in (self.input_quantizer, self.weight_quantizer) if q is not None]
+        """Factors of the output: of the activation method (XNOR-Net's K), then of the weight method.
+
+        They stand for magnitudes that a grid has not, so a quantizer that is switched off has none.
+        """
+        found = [q.gain(x, self) for q in (self.input_quantizer, self.weight_quantizer) if q is not None and q.enabled]
         return [factor for factor in found if factor is not None]
 
     def _values(self, x: Tensor) -> Tensor:
