@@ -41,7 +41,7 @@ def test_procedures_have_a_page(name: str) -> None:
     assert (ROOT / "docs" / "procedures" / f"{name}.md").read_text().startswith(f"# {name}\n")
 
 
-@pytest.mark.parametrize("name", ["clr", "lipschitz", "bn-reestimate"])
+@pytest.mark.parametrize("name", ["clr", "lipschitz", "bn-reestimate", "sign-flips"])
 def test_modifiers_have_a_part(name: str) -> None:
     assert name in MODIFIERS
     assert f"\n## {name}\n" in (ROOT / "docs" / "procedures" / "modifiers.md").read_text()

@@ -24,6 +24,7 @@ from lowbit.procedures.ptq import PTQ
 from lowbit.procedures.quantization_networks import QuantizationNetworks
 from lowbit.procedures.retrain import Retrain
 from lowbit.procedures.shin import Shin
+from lowbit.procedures.sign_flips import SignFlips
 from lowbit.procedures.two_stage import TwoStage
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Retrain",
     "Run",
     "Shin",
+    "SignFlips",
     "TwoStage",
     "combine",
     "procedure",
@@ -81,6 +83,7 @@ MODIFIERS: dict[str, type[Procedure]] = {
         CyclicalRate,
         Lipschitz,
         Reestimate,
+        SignFlips,
     )
 }
 
