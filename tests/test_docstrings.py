@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("lowbit.data", "lowbit.models", "lowbit.procedures")
+PACKAGES = ("lowbit.analysis", "lowbit.data", "lowbit.models", "lowbit.procedures")
 
 
 def modules() -> list[str]:

@@ -30,6 +30,7 @@ from rich.table import Table
 
 import lowbit
 from lowbit import runtime
+from lowbit.analysis.sqnr import layer_errors
 from lowbit.atomic import interrupts_wait, make_folder, write_text
 from lowbit.bench.contenders import onnxruntime_call, require, torch_call
 from lowbit.bench.onnx_models import export_torch, quantize_int8
@@ -37,7 +38,6 @@ from lowbit.bench.rounds import interleave
 from lowbit.errors import LowbitError
 from lowbit.provenance import provenance
 from lowbit.report.content import contender, layer_kernels, layer_rows, points, size, times
-from lowbit.report.layers import layer_errors
 from lowbit.report.page import write_page
 from lowbit.training.evaluate import agreement, logits, run_batches
 from lowbit.training.recipes import parse_recipe

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from lowbit.analysis.sqnr import layer_errors
 from lowbit.errors import ConversionError, InvalidInput
 from lowbit.report.content import contender, layer_kernels, layer_rows, size
-from lowbit.report.layers import layer_errors
 
 ERROR_IMAGES = 256
 RUNTIME = "the .lowbit file, one thread"
