@@ -20,7 +20,7 @@ def linear_chain(weight="l2:6", activation="lsq:6", depth=3, width=64, seed=0):
     return lowbit.calibrate(net, [gaussian(features=width)])
 
 
-def blobs(count=512, classes=4, features=16, spread=1.0, seed=0):
+def blobs(count=512, classes=4, features=16, spread=3.0, seed=0):
     """Labelled points around class centres: inputs [count, features], labels [count]."""
     generator = torch.Generator().manual_seed(seed)
     centres = 2 * torch.randn(classes, features, generator=torch.Generator().manual_seed(99))
@@ -37,7 +37,7 @@ def trained(width=32, depth=3, steps=150, seed=0, norm=False, features=16, class
         parts += [nn.BatchNorm1d(width)] if norm else []
         parts += [nn.ReLU()]
     net = nn.Sequential(*parts, nn.Linear(width, classes))
-    x, y = blobs(classes=classes, features=features)
+    x, y = blobs(2048, classes, features)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     for _ in range(steps):
         optimizer.zero_grad()
