@@ -23,7 +23,7 @@ _TRAINING = {
     "methods": "lowbit.quantizers.catalog",
     "quantizer": "lowbit.quantizers.catalog",
     "procedure": "lowbit.procedures",
-    "diagnose": "lowbit.analysis",
+    "allocate": "lowbit.analysis",
     "report": "lowbit.report",
 }
 _MODULES = ("runtime", "layers", "quantizers", "data", "models", "procedures", "training")

@@ -4,4 +4,13 @@ switches.py, samples.py   quantizers on and off; the data that is measured on
 sqnr.py                   signal over quantization noise, measured and predicted
 kappa.py                  decibels that one more bit is worth to a tensor
 usage.py                  what a tensor makes of its levels
+split.py                  weights, activations, both: accuracy, loss, agreement, SQNR
+noise.py                  distortion and noise, and what layers make of them
+lipschitz.py              what layers can amplify
+sensitivity.py            one tensor at one width
+bits.py, allocation.py    bits for every layer within a budget
 """
+
+from lowbit.analysis.allocation import allocate
+
+__all__ = ["allocate"]
