@@ -69,3 +69,16 @@ def test_frozen_parameters_are_left_out():
     model = nn.Linear(2, 2)
     model.weight.requires_grad_(False)
     assert [len(group["params"]) for group in make_optimizer(model, lr=0.1).param_groups] == [1]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_quantizers_learn_at_a_rate_of_their_own(name):
+    model = Scaled()
+    optimizer = make_optimizer(model, name, lr=0.1, weight_decay=0.5, scale_lr=0.25)
+    weights, norms, scales = optimizer.param_groups
+    assert [id(p) for p in scales["params"]] == [id(model.quantizer.scale)]
+    assert (weights["lr"], norms["lr"], scales["lr"]) == (0.1, 0.1, 0.025)
+    assert (weights["weight_decay"], norms["weight_decay"], scales["weight_decay"]) == (0.5, 0.0, 0.0)
+    schedule = make_schedule(optimizer, epochs=4, epoch_steps=1, warmup=2)
+    assert schedule.get_last_lr() == pytest.approx([0.05, 0.05, 0.0125])
+    assert len(make_optimizer(nn.Linear(2, 2), name, lr=0.1, scale_lr=0.25).param_groups) == 2

@@ -54,13 +54,14 @@ class DataPart(Named):
 
 
 class OptimizerPart(Part):
-    """The optimizer; `lr` is the peak learning rate."""
+    """The optimizer; `lr` is the peak learning rate, `scale_lr` a factor on it for what quantizers learn."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 4e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
+    scale_lr: Annotated[float, Field(gt=0)] = 1.0
 
 
 class SchedulePart(Part):
