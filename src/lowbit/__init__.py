@@ -24,6 +24,7 @@ _TRAINING = {
     "quantizer": "lowbit.quantizers.catalog",
     "procedure": "lowbit.procedures",
     "allocate": "lowbit.analysis",
+    "diagnose": "lowbit.analysis",
     "report": "lowbit.report",
 }
 _MODULES = ("runtime", "layers", "quantizers", "data", "models", "procedures", "training")

@@ -9,8 +9,13 @@ noise.py                  distortion and noise, and what layers make of them
 lipschitz.py              what layers can amplify
 sensitivity.py            one tensor at one width
 bits.py, allocation.py    bits for every layer within a budget
+trials.py                 remedies without training, tried
+findings.py, advice.py    all of it, and the rules that recommend
+diagnosis.py, cache.py    everything in order, kept on disk
 """
 
 from lowbit.analysis.allocation import allocate
+from lowbit.analysis.diagnosis import Diagnosis, diagnose
+from lowbit.analysis.findings import Context
 
-__all__ = ["allocate"]
+__all__ = ["Context", "Diagnosis", "allocate", "diagnose"]

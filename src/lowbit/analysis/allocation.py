@@ -18,7 +18,7 @@ from lowbit.analysis.samples import Samples, samples
 from lowbit.analysis.sensitivity import WIDTHS, legal_widths, macs, rebuilt, relative_error, sensitivity
 from lowbit.analysis.switches import layer_inputs, quantizing, weight_layers
 from lowbit.errors import InvalidInput, unknown
-from lowbit.quantizers.catalog import Spec, parse
+from lowbit.quantizers.catalog import parse
 from lowbit.training.evaluate import logits
 
 BUDGETS = ("bytes", "operations", "sqnr")
@@ -296,15 +296,7 @@ def _rules(net: nn.Module, bits: Bits) -> list[dict[str, Any]]:
         rule: dict[str, Any] = {"match": name}
         for role, quantizer in (("weights", layer.weight_quantizer), ("activations", layer.input_quantizer)):
             if quantizer in by_quantizer and quantizer is not None and quantizer.spec is not None:
-                rule[keys[role]] = _method(replace(quantizer.spec, bits=by_quantizer[quantizer]))
+                rule[keys[role]] = replace(quantizer.spec, bits=by_quantizer[quantizer]).written()
         if len(rule) > 1:
             rules.append(rule)
     return rules
-
-
-def _method(spec: Spec) -> Any:
-    """As rules and recipes write it."""
-    if not spec.options:
-        return f"{spec.method}:{spec.bits}" + (f"@{spec.granularity}" if spec.granularity else "")
-    granularity = {"granularity": spec.granularity} if spec.granularity else {}
-    return {"method": spec.method, "bits": spec.bits, **granularity, **spec.options}

@@ -104,6 +104,18 @@ class Spec:
         options = ",".join(f"{k}={v}" for k, v in self.options.items())
         return f"{self.method}:{self.bits}" + ("@channel" if self.channel else "") + (f"[{options}]" if options else "")
 
+    def written(self) -> str | dict[str, Any]:
+        """As rules and recipes write it: `parse` gives an equal Spec back.
+
+        Example:
+            >>> parse("lsq:2@channel").written(), parse({"method": "twn", "threshold": "exact"}).written()
+            ('lsq:2@channel', {'method': 'twn', 'bits': 2, 'threshold': 'exact'})
+        """
+        if self.options:
+            own = {"granularity": self.granularity} if self.granularity else {}
+            return {"method": self.method, "bits": self.bits, **own, **self.options}
+        return f"{self.method}:{self.bits}" + (f"@{self.granularity}" if self.granularity else "")
+
     def build(self, role: str, signed: bool | None = None) -> Quantizer:
         """A new quantizer.
 
