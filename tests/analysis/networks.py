@@ -1,5 +1,8 @@
 """Networks and data that the tests of the measurements share."""
 
+import copy
+import functools
+
 import torch
 from torch import nn
 
@@ -29,7 +32,12 @@ def blobs(count=512, classes=4, features=16, spread=3.0, seed=0):
 
 
 def trained(width=32, depth=3, steps=150, seed=0, norm=False, features=16, classes=4):
-    """A float network that has learned `blobs`."""
+    """A float network that has learned `blobs`; the training runs once for all tests."""
+    return copy.deepcopy(_trained(width, depth, steps, seed, norm, features, classes))
+
+
+@functools.cache
+def _trained(width, depth, steps, seed, norm, features, classes):
     torch.manual_seed(seed)
     parts: list[nn.Module] = []
     for index in range(depth - 1):

@@ -1,5 +1,7 @@
 """Every rule finds its own illness, and is silent on the others' networks and on healthy ones."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from torch import nn
@@ -83,3 +85,15 @@ def test_a_float_network_that_was_better_counts_as_lost():
     assert Findings(tables=tables).lost == pytest.approx(0, abs=0.5)
     assert Findings(tables=tables, context=Context(float_accuracy=120.0)).lost == pytest.approx(20, abs=0.5)
     assert advise(Findings(tables=tables)) == []
+
+
+def test_a_remedy_on_trial_that_makes_answers_worse_is_not_recommended():
+    """Trained weights have grown into their quantizers: nearer to the float network can be less accurate."""
+    net, context = ILL["weak-layer"]()
+    x = blobs()[0]
+    tables = dict(lowbit.diagnose(net, [(x, labels_of(net, x))], context=context).tables)
+    rows = [
+        {**row, "accuracy": row["accuracy"] if row["trial"] == "as it is" else 1.0} for row in tables["trials"].rows
+    ]
+    tables["trials"] = replace(tables["trials"], rows=rows)
+    assert advise(Findings(tables=tables, context=context)) == []

@@ -294,7 +294,7 @@ def _trained_weights(findings: Findings) -> bool:
 
 def _more_bits(findings: Findings, role: str, key: str) -> Made:
     row = findings.trial(ALL, quantized=role)
-    if row is None:
+    if row is None or not findings.spared(ALL, quantized=role):
         return None
     used = {u["layer"]: u["bits"] for u in findings.tables["usage"].rows if u["role"] == key}
     methods = findings.tables["methods"].rows
@@ -331,7 +331,8 @@ def _before(findings: Findings, rules: Sequence[Mapping[str, Any]]) -> list[dict
     for rule in rules:
         row = next(r for r in findings.tables["methods"].rows if r["layer"] == rule["match"])
         other: Mapping[str, Any] = next((o for o in old if fnmatchcase(rule["match"], o["match"])), {})
-        made.append({**other, "weight": row["weight"], "activation": row["activation"], **rule})
+        now = {"weight": row["weight"], "activation": row["activation"]}
+        made.append({"match": rule["match"], **{key: other[key] for key in other if key != "match"}, **now, **rule})
     return [*made, *old]
 
 

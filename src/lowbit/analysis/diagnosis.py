@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from lowbit.analysis.advice import Advice, advise
+from lowbit.analysis.advice import LOST, Advice, advise
 from lowbit.analysis.cache import Cache, digest
 from lowbit.analysis.findings import Context, Findings
 from lowbit.analysis.kappa import kappa_table
@@ -65,12 +65,17 @@ class Diagnosis:
     context: Context
 
     @property
+    def healthy(self) -> bool:
+        """Whether less was lost than is worth speaking of."""
+        return Findings(tables=self.tables, context=self.context).lost < LOST
+
+    @property
     def cause(self) -> str:
         """One sentence: how much was lost, and what to."""
         findings = Findings(tables=self.tables, context=self.context)
         modes = findings.modes
         unit = "points of agreement" if modes["both"]["accuracy"] is None else "points of accuracy"
-        if findings.lost < 0.5:
+        if self.healthy:
             return f"Quantization costs {max(findings.lost, 0):.2f} {unit} on {self.images} inputs: nothing to repair."
         who = (
             "almost all of it the weights" if findings.weights_rule
@@ -81,9 +86,10 @@ class Diagnosis:
         return f"Quantization costs {findings.lost:.2f} {unit} on {self.images} inputs, {who}.{first}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: `cause`, `images`, `advice` and every table."""
+        """Plain data for JSON: `cause`, `healthy`, `images`, `advice` and every table."""
         return {
             "cause": self.cause,
+            "healthy": self.healthy,
             "images": self.images,
             "advice": [advice.to_dict() for advice in self.advice],
             "tables": {name: table.to_dict() for name, table in self.tables.items()},

@@ -95,9 +95,15 @@ class Findings:
         return None
 
     def spared(self, name: str, **which: Any) -> float:
-        """Share of the whole error that a trial takes away, 0 where it was not tried or harms."""
+        """Share of the whole error that a trial takes away, 0 where it was not tried or harms.
+
+        Trained weights have grown into their quantizers: nearer to the float network can then be less accurate, which
+        is harm.
+        """
         row, now = self.trial(name, **which), self.trial(NOTHING)
         if row is None or now is None or not now["error"]:
+            return 0.0
+        if row["accuracy"] is not None and row["accuracy"] < now["accuracy"]:
             return 0.0
         return max(0.0, 1 - row["error"] / now["error"])
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run a .lowbit file on an array",
     "inspect": "show what is in a .lowbit file",
     "bench": "time a .lowbit file, or single layers, beside other runtimes",
+    "diagnose": "see why a run lost accuracy, and what to do",
     "report": "put runs on one HTML page",
     "reproduce": "run a paper's table and compare",
     "doctor": "check this installation",

@@ -219,6 +219,26 @@ def bench(
     _say(found, json_, bench_text(found))
 
 
+@app.command(epilog="Example: lowbit diagnose runs/digits -o report.html")
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished low-bit run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page; its numbers go beside it as .json.")],
+    images: Annotated[int, typer.Option(help="Test inputs to measure on.")] = 512,
+    threads: Annotated[int, typer.Option(help="Threads of torch; more help large networks only.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json_: Json = False,
+) -> None:
+    """See why a run lost accuracy: weights or activations, which layers, and what to do about it.
+
+    Measurements are kept in the run's folder: the same command goes on where an interrupted one stopped.
+    """
+    from lowbit.cli.diagnosis import diagnose_run
+
+    _use_threads(threads)
+    found, content = diagnose_run(run, output, images=images, progress=not (quiet or json_))
+    _say(content, json_, f"{found}\n\n{output}: everything that was measured")
+
+
 @app.command(epilog="Example: lowbit report runs/float runs/digits -o report.html")
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],

@@ -8,6 +8,7 @@ layers             [{layer, kind, W, A, grid, activation_grid, kernel, parameter
 curves             [{name, rows}], rows as in log.csv
 notes              sentences about how the numbers were taken
 provenance         see `lowbit.provenance`
+diagnosis          see `lowbit.report.diagnosed`; only of a diagnosed run
 """
 
 from __future__ import annotations

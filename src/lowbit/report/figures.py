@@ -1,17 +1,13 @@
-"""The report's charts as Plotly figures; colours that colour-blind people tell apart, and never colour alone."""
+"""The report's charts as Plotly figures."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's palette, in an order that also differs in lightness.
-BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+from lowbit.report.diagnosis_figures import diagnosis_charts
+from lowbit.report.plotting import BLUE, COLOURS, DASHES, ORANGE, SYMBOLS, chart
 
 
 def figures(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -21,22 +17,9 @@ def figures(content: dict[str, Any]) -> list[dict[str, Any]]:
         Mappings with `id`, `title`, `text` (what the chart says, for those who cannot see it) and `figure` (JSON).
     """
     made = [size_chart(content), speed_chart(content), *curve_charts(content), layer_chart(content)]
-    return [chart for chart in made if chart is not None]
-
-
-def _chart(name: str, title: str, text: str, figure: go.Figure) -> dict[str, Any]:
-    figure.update_layout(
-        template="none",
-        margin={"l": 64, "r": 16, "t": 12, "b": 52},
-        height=330,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        font={"family": "system-ui, sans-serif", "size": 13},
-    )
-    figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
-    return {"id": name, "title": title, "text": text, "figure": json.loads(figure.to_json())}
+    if content.get("diagnosis"):
+        made += diagnosis_charts(content["diagnosis"])
+    return [one for one in made if one is not None]
 
 
 def size_chart(content: dict[str, Any]) -> dict[str, Any] | None:
@@ -60,7 +43,7 @@ def size_chart(content: dict[str, Any]) -> dict[str, Any] | None:
     room = max(0.5, 0.25 * (highest - lowest))
     figure.update_yaxes(title="accuracy, %", range=[lowest - room, min(100.3, highest + room)])
     text = "; ".join(f"{row['name']}: {row['accuracy']:.2f} % in {row['bytes']:,} bytes" for row in rows)
-    return _chart("size", "Accuracy and size", text, figure)
+    return chart("size", "Accuracy and size", text, figure)
 
 
 def speed_chart(content: dict[str, Any]) -> dict[str, Any] | None:
@@ -83,7 +66,7 @@ def speed_chart(content: dict[str, Any]) -> dict[str, Any] | None:
     figure.update_xaxes(title="µs an image (logarithmic)", type="log", dtick=1, minor={"dtick": "D1", "showgrid": True})
     figure.update_yaxes(autorange="reversed")
     text = "; ".join(f"{row['name']}: {row['us_1']:.1f} µs" for row in rows)
-    return _chart("speed", "Time an image", text, figure)
+    return chart("speed", "Time an image", text, figure)
 
 
 def curve_charts(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -110,7 +93,7 @@ def curve_charts(content: dict[str, Any]) -> list[dict[str, Any]]:
         figure.update_xaxes(title="epoch")
         figure.update_yaxes(title=name, **({"type": "log", "dtick": 1} if name == "loss" else {}))
         ends = [f"{c['name']} ends at {c['rows'][-1][test]:.3g}" for c in content["curves"] if test in c["rows"][-1]]
-        charts.append(_chart(f"curves-{name}", title, "; ".join(ends), figure))
+        charts.append(chart(f"curves-{name}", title, "; ".join(ends), figure))
     return charts
 
 
@@ -134,7 +117,7 @@ def layer_chart(content: dict[str, Any]) -> dict[str, Any] | None:
     figure.update_yaxes(title="SQNR, dB (higher is better)")
     text = "; ".join(f"{row['layer']}: weights {_db(row['weight_sqnr'])}, activations {_db(row['activation_sqnr'])}"
                      for row in rows)  # fmt: skip
-    return _chart("errors", "Quantization error of each layer", text, figure)
+    return chart("errors", "Quantization error of each layer", text, figure)
 
 
 def _db(value: float | None) -> str:

@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from lowbit.atomic import replacing, write_text
 from lowbit.report.content import size
+from lowbit.report.diagnosis_figures import histograms
 from lowbit.report.figures import figures
 
 MAX_BYTES = 6_000_000
@@ -53,6 +54,7 @@ def render(content: dict[str, Any]) -> str:
         charts=charts,
         style=(templates / "page.css").read_text(encoding="utf-8"),
         script=(templates / "page.js").read_text(encoding="utf-8"),
+        histograms=histograms(content["diagnosis"]) if content.get("diagnosis") else [],
         figures=_json({chart["id"]: chart["figure"] for chart in charts}),
         plotly=packed_plotly() if charts else "",
     )

@@ -22,6 +22,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
+// Filters: an input hides the rows of its table that do not hold its text.
+for (const input of document.querySelectorAll("input[data-filter]")) {
+  const table = document.getElementById(input.dataset.filter);
+  input.addEventListener("input", () => {
+    const text = input.value.trim().toLowerCase();
+    for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(text);
+  });
+}
+
 // Charts: plotly.js is in the page, compressed; unpack it, then draw.
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));

@@ -1,0 +1,128 @@
+"""The content of a page about one diagnosed run: everything of `content_of`, and the diagnosis.
+
+content["diagnosis"]   cause, images, advice, tables (see `lowbit.analysis.diagnosis`), and
+                       layers    [{layer, W, A, weight, activation, measured, alone, dead, clipped, entropy, kappa,
+                                   lipschitz}], one row a layer from all tables
+                       examples  [{title, image}], inputs that changed their class, as PNG addresses
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowbit.analysis.diagnosis import Diagnosis
+from lowbit.analysis.trials import share_of
+from lowbit.report.content import size
+from lowbit.report.from_runs import content_of
+from lowbit.training.runs import FLOAT, RESULT, Trained
+
+PIXELS = 64
+"""Larger images are shown at every second (third, ...) pixel."""
+
+
+def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor) -> dict[str, Any]:
+    """What the page shows.
+
+    Args:
+        trained: the run.
+        found: its diagnosis.
+        x: the inputs that it was measured on.
+    """
+    start = trained.folder / FLOAT
+    folders = [start, trained.folder] if (start / RESULT).exists() else [trained.folder]
+    content = content_of(folders)
+    record = found.to_dict()
+    both = found.tables["split"].rows[3]
+    own = content["contenders"][-1]
+    cards = [
+        {"label": "Accuracy", "value": f"{own['accuracy']:.2f} %", "note": f"of {trained.result['images']} images"},
+        {"label": "Agreement", "value": f"{both['agreement']:.1f} %", "note": "same class without quantizers"},
+        {"label": "Size", "value": size(own["bytes"]), "note": "bytes on disk"},
+        {
+            "label": "Speed",
+            "value": "not measured" if own["us_1"] is None else f"{own['us_1']:.0f} µs",
+            "note": "an image, batch 1, one thread",
+        },
+    ]
+    record["layers"] = layer_rows(found)
+    record["examples"] = examples(found, x, trained.data.classes)
+    return content | {
+        "title": f"Diagnosis: {own['name']}",
+        "lead": found.cause,
+        "cards": cards,
+        "diagnosis": record,
+        "notes": [
+            *content["notes"],
+            f"Diagnosed on {found.images} test inputs; the float network has the same weights and no quantizers.",
+        ],
+    }
+
+
+def layer_rows(found: Diagnosis) -> list[dict[str, Any]]:
+    """One row a layer, joined from the tables; None where something was not measured."""
+
+    def by_layer(name: str) -> dict[str, Mapping[str, Any]]:
+        return {row["layer"]: row for row in found.tables[name].rows}
+
+    uses = {(row["layer"], row["role"]): row for row in found.tables["usage"].rows}
+    kappas, constants, shares = by_layer("kappa"), by_layer("lipschitz"), share_of(found.tables["parts"])
+    rows = []
+    for row in found.tables["sqnr"].rows:
+        layer = row["layer"]
+        w, a = uses.get((layer, "weight"), {}), uses.get((layer, "activation"), {})
+        rows.append({
+            "layer": layer, "W": w.get("bits", 32), "A": a.get("bits", 32), "weight_sqnr": row["weight"],
+            "activation_sqnr": row["activation"], "measured": row["measured"],
+            "weight_share": _percent(shares.get((layer, "weights"))),
+            "activation_share": _percent(shares.get((layer, "activations"))),
+            "clipped": _percent(a.get("clipped")), "dead": w.get("dead"), "weight_entropy": w.get("entropy"),
+            "activation_entropy": a.get("entropy"), "kappa": kappas.get(layer, {}).get("weight"),
+            "lipschitz": constants.get(layer, {}).get("float"),
+        })  # fmt: skip
+    return rows
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def examples(found: Diagnosis, x: Tensor, classes: tuple[str, ...]) -> list[dict[str, str]]:
+    """Images that the quantized network sees as another class; none where inputs are no images."""
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        return []
+    return [
+        {
+            "title": f"{classes[row['float']]} → {classes[row['quantized']]}"
+            + ("" if row["label"] is None else f" (is {classes[row['label']]})"),
+            "image": png(x[row["input"]]),
+        }
+        for row in found.tables["flipped"].rows
+    ]
+
+
+def png(image: Tensor) -> str:
+    """An image [1 or 3, h, w] of any range as the address of a PNG that holds it.
+
+    Example:
+        >>> png(torch.zeros(1, 2, 2))[:22]
+        'data:image/png;base64,'
+    """
+    step = max(1, -(-max(image.shape[1:]) // PIXELS))
+    image = image[:, ::step, ::step].detach().cpu().float()
+    low, high = image.min(), image.max()
+    scaled = ((image - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
+    channels, height, width = scaled.shape
+    rows = b"".join(b"\0" + bytes(row.flatten().tolist()) for row in scaled.permute(1, 2, 0))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+    return "data:image/png;base64," + base64.b64encode(data).decode()
