@@ -3,7 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
-#include "ops/isa.h"
+#include "engine/processor.h"
 
 namespace lowbit {
 
@@ -12,6 +12,5 @@ void bind_fake(nanobind::module_& m);
 void bind_plan(nanobind::module_& m);
 void bind_check(nanobind::module_& m);
 void bind_peak(nanobind::module_& m);
-bool isa_present(Isa isa);
 
 }  // namespace lowbit

@@ -24,6 +24,8 @@ double plane_rate(Isa isa) {
     case Isa::avx512bw:
     case Isa::avx2:
       return 3.5;
+    case Isa::neon:  // 128 products in three operations, where 16 of bytes take six
+      return 12;
     case Isa::scalar:
       break;
   }
@@ -74,7 +76,8 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
   tiles_fit = tiles_fit && tile_size <= budget;
   if (isa == Isa::amx && tiles_fit && shape.pixels >= 4) return tile;
   // A few pixels: the fewer bytes of weights the better, but planes need fewer instructions.
-  if (isa >= Isa::avx512 && tiles_fit && shape.pixels < 4 && 2 * bit_cost > dot_cost && tile_size < dot_size)
+  if ((isa == Isa::avx512 || isa == Isa::amx) && tiles_fit && shape.pixels < 4 && 2 * bit_cost > dot_cost &&
+      tile_size < dot_size)
     return tile;
   bytes_fit = bytes_fit || (codebook && weights.size() <= 4);
   const bool bits_first = bit_cost < dot_cost;

@@ -11,6 +11,8 @@ void bits_1x16_portable(const BitTile&);
 void bits_4x16_avx2(const BitTile&);
 void bits_6x16_avx512bw(const BitTile&);
 void bits_12x16_avx512vpopcntdq(const BitTile&);
+#elif defined(__aarch64__)
+void bits_2x16_neon(const BitTile&);
 #endif
 
 struct BitChoice {
@@ -29,8 +31,11 @@ inline BitChoice select_bits(Isa isa) {
     case Isa::avx2:
       return {bits_4x16_avx2, "4x16_avx2"};
     case Isa::scalar:
+    case Isa::neon:
       break;
   }
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return {bits_2x16_neon, "2x16_neon"};
 #endif
   (void)isa;
   return {bits_1x16_portable, "1x16_portable"};

@@ -11,6 +11,8 @@ void dot8_u8s8_12x64_portable(const DotTile&);
 void dot8_u8s8_2x16_avx2(const DotTile&);
 void dot8_u8s8_6x16_avx512bw(const DotTile&);
 void dot8_u8s8_6x64_avx512vnni(const DotTile&);
+#elif defined(__aarch64__)
+void dot8_u8s8_1x16_neon(const DotTile&);
 #endif
 
 struct DotChoice {
@@ -29,8 +31,11 @@ inline DotChoice select_dot8(Isa isa, bool pairs_fit) {
     case Isa::avx2:
       return {dot8_u8s8_2x16_avx2, pairs_fit ? "dot8_u8s8_2x16_avx2" : "dot8_u8s8wide_2x16_avx2"};
     case Isa::scalar:
+    case Isa::neon:
       break;
   }
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return {dot8_u8s8_1x16_neon, "dot8_u8s8_1x16_neon"};
 #endif
   (void)isa, (void)pairs_fit;
   return {dot8_u8s8_12x64_portable, "dot8_u8s8_12x64_portable"};

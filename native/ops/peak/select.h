@@ -46,6 +46,7 @@ inline PeakLoop select_peak(Isa isa, Arithmetic arithmetic) {
     case Isa::avx2:
       return avx2[at];
     case Isa::scalar:
+    case Isa::neon:
       break;
   }
 #endif

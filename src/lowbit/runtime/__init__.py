@@ -22,8 +22,8 @@ def load(path: str | Path, threads: int = 1, isa: str | None = None, max_arena_m
     Args:
         path: file written by `Program.save`.
         threads: worker threads, 1 to 256.
-        isa: "scalar", "avx2", "avx512bw" (without VNNI and VPOPCNTDQ), "avx512" or "amx"; None takes the best that
-            this processor has.
+        isa: "scalar", "avx2", "avx512bw" (without VNNI and VPOPCNTDQ), "avx512" or "amx", on Arm "neon"; None takes
+            the best that this processor has.
         max_arena_mb: refuse networks whose activations of one image need more memory than this.
 
     Returns:

@@ -27,9 +27,9 @@ from lowbit.runtime.profile import Profile, StepProfile, with_shares
 
 Array = NDArray[Any]
 
-ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3, "amx": 4}
+ISAS = {"scalar": 0, "avx2": 1, "avx512bw": 2, "avx512": 3, "amx": 4, "neon": 5}
 """Instruction sets by native number; `avx512bw` is AVX-512 without VNNI, VBMI, BITALG and VPOPCNTDQ, `amx` adds matrix
-tiles of bytes."""
+tiles of bytes; `neon` is 64-bit Arm's."""
 
 
 IMAGES, FEW = 64, 4
@@ -69,7 +69,7 @@ class Engine:
     Args:
         program: validated here.
         threads: 1 to 256; images of a batch are spread over them, and parts of large layers of one image.
-        isa: "scalar", "avx2", "avx512bw", "avx512", "amx", or None for the best.
+        isa: "scalar", "avx2", "avx512bw", "avx512", "amx", on Arm "neon", or None for the best.
         max_arena_mb: largest memory for the values of one image.
 
     Raises:
