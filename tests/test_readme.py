@@ -1,16 +1,21 @@
-"""The README's commands exist and its Python runs as printed."""
+"""The README's commands exist; its Python, and that of docs/runtime.md, runs as printed."""
 
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.M | re.S)
+RUNTIME = (ROOT / "docs" / "runtime.md").read_text()
+
+
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)
 
 
 def test_the_library_is_shown_in_under_25_lines() -> None:
@@ -24,6 +29,23 @@ def test_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "net.lowbit").stat().st_size > 1000
     assert "lsq:2" in capsys.readouterr().out
+
+
+def test_python_of_the_runtime_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with np.load(ROOT / "tests" / "golden" / "integers-1.npz") as arrays:
+        names = {"x": arrays["input"]}
+    shutil.copy(ROOT / "tests" / "golden" / "integers-1.lowbit", "net.lowbit")
+    assert len(blocks("python", RUNTIME)) == 2
+    for code in blocks("python", RUNTIME):
+        exec(compile(code, "docs/runtime.md", "exec"), names)
+    assert Path("bytes.lowbit").exists()
+
+
+def test_benchmarks_named_by_the_runtime_page_exist() -> None:
+    named = set(re.findall(r"benchmarks/\w+\.py|native/[\w/]+\.\w+|docs/[\w/]+\.\w+|tests/\w+", RUNTIME))
+    assert len(named) >= 4
+    assert all((ROOT / path).exists() for path in named)
 
 
 def test_make_targets_exist() -> None:

@@ -66,7 +66,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("--output", "-o", metavar="Y.npy", help="where to write the outputs, float32 [batch, ...]")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads to use (default 1)")
     parser.add_argument(
-        "--isa", metavar="NAME", help="instruction set: scalar, avx2, avx512bw or avx512 (default: best)"
+        "--isa", metavar="NAME", help="instruction set: scalar, avx2, avx512bw, avx512, amx or neon (default: best)"
     )
     parser.add_argument("--json", action="store_true", help="print the outputs as JSON")
     given = parser.checked(words)

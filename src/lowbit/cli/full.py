@@ -187,7 +187,7 @@ def bench(
     threads: Annotated[int, typer.Option(help="Threads of every runtime.")] = 1,
     isa: Annotated[
         str | None,
-        typer.Option(help="Instruction set of lowbit: scalar, avx2, avx512bw, avx512 or amx; default: best."),
+        typer.Option(help="Instruction set of lowbit: scalar, avx2, avx512bw, avx512, amx or neon; default: best."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Time to spend on each contender.")] = 1.0,
     json_: Json = False,
