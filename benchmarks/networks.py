@@ -1,12 +1,12 @@
-"""Whole networks beside onnxruntime's float32 and int8 of the identical graph, interleaved, on one core.
+"""Whole networks beside other runtimes' float32 and int8 of the identical graph, interleaved, on one core.
 
     python benchmarks/networks.py [--isa NAME] [--threads 1] [--seconds 1] [--json FILE] [part of a row's name ...]
 
 ResNet-18 on 224 x 224 images is torchvision's graph; with binary layers no convolution's input is rectified, since its
 sign would always be +1. `bi-real` adds a shortcut to each convolution. ResNet-20 is the CIFAR network with projections.
-Weights are random, which is all that speed needs. First and last layers have 8 bits. The float network that onnxruntime
-executes, and quantizes to QDQ int8 (U8S8), is the one that was prepared. Figures are medians over rounds of
-onnxruntime's time divided by ours within the round.
+Weights are random, which is all that speed needs. First and last layers have 8 bits. The float network that the others
+execute, and onnxruntime quantizes to QDQ int8 (U8S8), is the one that was prepared. Ratios are medians over rounds of
+the other's time divided by ours within the round.
 """
 
 from __future__ import annotations
@@ -15,37 +15,35 @@ import argparse
 import copy
 import json
 import os
-import statistics
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peers import FLOAT32, HEADER, INT8, Call, compare, peer_calls, text
 from torch import Tensor, nn
 
 import lowbit
 from lowbit import models
 from lowbit.atomic import write_text
-from lowbit.bench.contenders import onnxruntime_call
-from lowbit.bench.onnx_models import export_torch, quantize_int8
-from lowbit.bench.rounds import NOISY, interleave
+from lowbit.bench.rounds import interleave
 from lowbit.program import Program
 from lowbit.provenance import provenance
 from lowbit.runtime.engine import Engine
 
-# Must and aim of issue 5: onnxruntime float32, int8.
-TARGETS = {
-    "resnet18 W1A1": ((9, 3), (13, 4.3)),
-    "resnet18 bi-real W1A1": ((11, 3.6), (14, 4.5)),
-    "resnet18 W2A2": ((3.6, 1.15), (5, 1.6)),
-    "resnet20 W1A1": ((9, 4.6), (12, 6)),
-    "resnet20 W2A2": ((2.5, 1.3), (4, 2)),
+OV_INT8 = "openvino int8"
+# Must and aim, at batch 1.
+TARGETS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
+    "resnet18 W1A1": ({FLOAT32: 9, INT8: 3, OV_INT8: 2.4}, {FLOAT32: 13, INT8: 4.3}),
+    "resnet18 bi-real W1A1": ({FLOAT32: 11, INT8: 3.6}, {FLOAT32: 14, INT8: 4.5}),
+    "resnet18 W2A2": ({FLOAT32: 3.6, INT8: 1.15}, {FLOAT32: 5, INT8: 1.6}),
+    "resnet20 W1A1": ({FLOAT32: 9, INT8: 4.6}, {FLOAT32: 12, INT8: 6}),
+    "resnet20 W2A2": ({FLOAT32: 2.5, INT8: 1.3}, {FLOAT32: 4, INT8: 2}),
 }
 
 
@@ -121,37 +119,25 @@ def measure(name: str, batch: int, threads: int, isa: str | None, seconds: float
     model.eval()
     engine = Engine(low_bit(name, model, x), threads=threads, isa=isa)
     data = np.ascontiguousarray(x[:batch].numpy())
-    calls: dict[str, Callable[[], object]] = {"lowbit": lambda: engine.run(data)}
+    calls: dict[str, Call] = {"lowbit": lambda: engine.run(data)}
     with tempfile.TemporaryDirectory() as folder:
-        exact, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        export_torch(model, x[:1], exact)
-        quantize_int8(exact, int8, x.numpy())
-        for form, path in (("float32", exact), ("int8", int8)):
-            calls[form] = onnxruntime_call(path, data, threads)
-    timings = interleave(calls, seconds, time.process_time if threads == 1 else time.perf_counter)
-    ours = timings["lowbit"]
-    found: dict[str, Any] = {"network": name, "batch": batch, "threads": threads, "us": 1e6 * ours.seconds}
-    for form in ("float32", "int8"):
-        other = timings[form]
-        found[form] = statistics.median(a / b for a, b in zip(other.samples, ours.samples, strict=True))
-        found[f"{form}_best"] = min(other.samples) / min(ours.samples)
-        found[f"{form}_us"] = 1e6 * other.seconds
-    found["best_us"] = 1e6 * min(ours.samples)
-    found["noisy"] = any(timing.spread > NOISY for timing in timings.values())
-    found["steps"] = [
-        {"name": s.name, "kernel": s.kernel, "us": s.ns / 1e3, "operations": s.ops} for s in engine.profile(data, 31)
+        calls |= peer_calls(model, x.numpy(), batch, threads, Path(folder))
+        timings = interleave(calls, seconds, time.process_time if threads == 1 else time.perf_counter)
+    targets = TARGETS[name] if batch == 1 and threads == 1 and isa is None else (None, None)
+    steps = [
+        {"name": s.name, "kernel": s.kernel, "us": s.ns / 1e3, "operations": s.ops}
+        for s in engine.profile(data[:1], 31)
     ]
-    return found
+    named = {"network": name, "batch": batch, "threads": threads, "isa": isa or "best"}
+    return named | compare(timings, "lowbit", *targets) | {"steps": steps}
 
 
-def text(found: dict[str, Any]) -> str:
-    """A row for people, ratios first."""
-    pair = TARGETS.get(found["network"]) if found["batch"] == 1 else None
-    target = "" if pair is None else f"{pair[0][0]:g} / {pair[0][1]:g}  ({pair[1][0]:g} / {pair[1][1]:g})"
-    return (
-        f"{found['network']:<24}{found['batch']:>4}{found['float32']:>8.1f} /{found['int8']:>5.2f}   {target:<22}"
-        f"{found['us']:>10.1f} us  {'noisy' if found['noisy'] else ''}"
-    )
+def measure_all(names: list[str], threads: int, isa: str | None, seconds: float) -> Iterator[dict[str, Any]]:
+    """Rows whose names hold every part given."""
+    for name in TARGETS:
+        for batch in (1, 32) if name.startswith("resnet20") else (1,):
+            if all(part in f"{name} {batch}" for part in names):
+                yield measure(name, batch, threads, isa, seconds)
 
 
 def main() -> None:
@@ -168,19 +154,15 @@ def main() -> None:
     if options.threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {0})
     rows = []
-    print(f"{'':<24}{'batch':>5}  onnxruntime / lowbit, float32 / int8   must (aim)")
-    for name in TARGETS:
-        for batch in (1, 32) if name.startswith("resnet20") else (1,):
-            if not all(part in f"{name} {batch}" for part in options.names):
-                continue
-            found = measure(name, batch, options.threads, options.isa, options.seconds)
-            rows.append(found)
-            print(text(found), flush=True)
-            for step in found["steps"] if options.steps else ():
-                print(f"    {step['us']:>9.1f} us  {step['name']:<28}{step['kernel']}")
+    print(HEADER)
+    for found in measure_all(options.names, options.threads, options.isa, options.seconds):
+        rows.append(found)
+        print(text(found, f"{found['batch']} x {found['network']}"), flush=True)
+        for step in found["steps"] if options.steps else ():
+            print(f"    {step['us']:>9.1f} us  {step['name']:<28}{step['kernel']}")
     if options.json:
-        result = {"command": " ".join(sys.argv), "isa": options.isa or "best", "rows": rows}
-        write_text(Path(options.json), json.dumps(result | provenance(threads=options.threads), indent=1) + "\n")
+        result = {"rows": rows, **provenance(seed=0, threads=options.threads)}
+        write_text(Path(options.json), json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
