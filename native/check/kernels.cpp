@@ -120,7 +120,7 @@ bool check_tile8(Isa isa, unsigned seed) {
   alignas(64) uint8_t scratch[TILE_SCRATCH];
   std::vector<int32_t> got(JOB_TILES * TILE_ROWS * STRIDE), want = got;
   TileJob t{x.data(), row_bytes, rows,   steps.data(), count,  w.data(), bits,
-            table,    tiles,     blocks, got.data(),   STRIDE, scratch};
+            table,    tiles,     blocks, got.data(),   STRIDE, scratch,  nullptr};
   const TileKernel& kernel = select_tile8(isa, rows).kernel;
   kernel.open(rows);
   kernel.run(t);

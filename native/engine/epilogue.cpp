@@ -107,7 +107,8 @@ void Epilogue::threshold(bool floats, const int32_t* thresholds, int64_t rows, i
   stage.levels = static_cast<int>(levels);
   stage.stride = stride;
   stage.t = keep(std::move(t));
-  stage.flip = keep(std::move(flip));
+  const bool falls = std::any_of(descending, descending + rows, [](uint8_t d) { return d != 0; });
+  stage.flip = falls ? keep(std::move(flip)) : nullptr;
   stages_.push_back(stage);
 }
 

@@ -14,7 +14,6 @@ namespace {
 enum class Kind { dot8, bits, depthwise };
 
 constexpr int64_t ROW = TILE_BLOCKS * LANES;
-constexpr int64_t PADDED = TILE_PIXELS + LANES;  // see EpilogueTile
 
 class LayerStep : public Step {
  public:
@@ -33,8 +32,8 @@ class LayerStep : public Step {
     at_gather_ = at_tile_ + terms * TILE_PIXELS * ROW * 4;
     at_gather_pointers_ = at_gather_ + (layer_.gather ? inputs * TILE_PIXELS * gathered_ : 0);
     at_sums_ = at_gather_pointers_ + (layer_.gather ? round_up(inputs * TILE_PIXELS * 8, 64) : 0);
-    at_corr_ = at_sums_ + round_up(inputs * PADDED * 4, 64);
-    at_finish_ = at_corr_ + round_up(terms * PADDED * 8, 64);
+    at_corr_ = at_sums_ + round_up(inputs * TILE_PIXELS * 4, 64);
+    at_finish_ = at_corr_ + round_up(terms * TILE_PIXELS * 8, 64);
     scratch = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     pixels = spec_.window.out_pixels();
     if (kind == Kind::depthwise) {
@@ -133,11 +132,16 @@ class LayerStep : public Step {
   void find_corr(const Context& context, Finish* finish, int32_t* sums, int64_t pixel, int count) const {
     auto** rows = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
-    for (size_t i = 0; i < layer_.terms.size(); ++i, rows += PADDED) {
+    for (size_t i = 0; i < layer_.terms.size(); ++i, rows += TILE_PIXELS) {
       const LayerTerm& term = layer_.terms[i];
-      finish[i] = {term.s, term.t, term.corr.empty() ? nullptr : rows, nullptr};
-      if (term.t) finish[i].sum = sums + term.input * PADDED;
+      const bool same = layer_.classes == 1;
+      finish[i] = {term.s, term.t, term.corr.empty() || same ? nullptr : rows, nullptr, nullptr};
+      if (term.t) finish[i].sum = sums + term.input * TILE_PIXELS;
       if (term.corr.empty()) continue;
+      if (same) {
+        finish[i].same = term.corr.data();
+        continue;
+      }
       for (int p = 0; p < count; ++p) {
         int64_t k = 0;
         if (!layer_.rows.valid.empty()) {
@@ -147,7 +151,6 @@ class LayerStep : public Step {
         }
         rows[p] = term.corr.data() + k * stride;
       }
-      std::fill(rows + count, rows + PADDED, term.corr.data());  // read, not used
     }
   }
 
@@ -174,7 +177,7 @@ class LayerStep : public Step {
               }
           }
         }
-        sums[term.input * PADDED + p] = static_cast<int32_t>(sum);
+        sums[term.input * TILE_PIXELS + p] = static_cast<int32_t>(sum);
       }
     }
   }

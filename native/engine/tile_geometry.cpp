@@ -21,11 +21,11 @@ TileGeometry::TileGeometry(const Window& window, int64_t groups, int64_t inner)
   phase_x_ = merged_ ? 1 : w.stride_x;
   height_ = w.out_height + (w.kernel_y - 1) * w.dilation_y / w.stride_y;
   width_ = (w.out_width - 1) * (w.stride_x / phase_x_) + 1 + (w.kernel_x - 1) * w.dilation_x / phase_x_;
-  // Rows a multiple of 2048 bytes apart would share two sets of the first-level cache.
-  pitch_ = channels_ % 2048 == 0 ? channels_ + STEP_BYTES : channels_;
+  copied = w.pad_y || w.pad_x || w.stride_y > 1 || phase_x_ > 1 || height_ != w.height || width_ != w.width;
+  // Rows a multiple of 2048 bytes apart would share two sets of the first-level cache, of 256 bytes sixteen.
+  pitch_ = channels_ % (copied ? 256 : 2048) == 0 ? channels_ + STEP_BYTES : channels_;
+  copied = copied || pitch_ != channels_;
   row_bytes = pitch_ * (w.stride_x / phase_x_);
-  copied = w.pad_y || w.pad_x || w.stride_y > 1 || phase_x_ > 1 || height_ != w.height || width_ != w.width ||
-           pitch_ != channels_;
   add_steps();
   copy_bytes = copied ? static_cast<int64_t>(phases_.size()) * height_ * width_ * pitch_ + STEP_BYTES : 0;
   add_tiles();
@@ -89,11 +89,11 @@ void TileGeometry::add_tiles() {
   const int64_t all = crossing ? (w.out_height - 1) * width_ + w.out_width : w.out_width;
   rows = static_cast<int>(std::min<int64_t>(TILE_ROWS, all));
   const int64_t count = w.out_pixels();
-  row_of_pixel.resize(static_cast<size_t>(count));
   for (int64_t p = 0; p < count;) {
     const int64_t oy = p / w.out_width, ox = p % w.out_width;
     PixelTile tile{};
     tile.first_pixel = p;
+    tile.first_span = spans.size();
     int64_t stop = 0;
     if (crossing) {
       const int64_t first = std::min(oy * width_ + ox, all - rows);
@@ -103,24 +103,35 @@ void TileGeometry::add_tiles() {
       for (stop = p; stop < count; ++stop) {
         const int64_t row = stop / w.out_width * width_ + stop % w.out_width - first;
         if (row >= rows) break;
-        row_of_pixel[static_cast<size_t>(stop)] = static_cast<uint8_t>(row);
+        if (stop == p || stop % w.out_width == 0) spans.push_back({stop, static_cast<int32_t>(row), 0});
+        ++spans.back().count;
       }
     } else {
       const int64_t first = std::min(ox, all - rows);
       tile.base = oy * width_ * pitch_ + first * row_bytes;
       tile.top = tile.bottom = oy;
       stop = oy * w.out_width + std::min(w.out_width, first + rows);
-      for (int64_t q = p; q < stop; ++q)
-        row_of_pixel[static_cast<size_t>(q)] = static_cast<uint8_t>(q % w.out_width - first);
+      spans.push_back({p, static_cast<int32_t>(ox - first), static_cast<int32_t>(stop - p)});
     }
     tiles.push_back(tile);
     p = stop;
   }
-  tiles.push_back({0, count, 0, 0});
+  tiles.push_back({0, count, 0, 0, spans.size()});
 }
 
-void TileGeometry::copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom) const {
+void TileGeometry::copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom,
+                        CopyPadding padding) const {
   const Window& w = window_;
+  const auto pad = [&](uint8_t* at, int64_t size) {
+    std::memset(at, padding.value, static_cast<size_t>(size));
+  };
+  const auto move = [&](uint8_t* at, const uint8_t* x, int64_t size) {
+    if (padding.doubled) {
+      for (int64_t i = 0; i < size; ++i) at[i] = static_cast<uint8_t>(x[i] + x[i]);
+    } else {
+      std::memcpy(at, x, static_cast<size_t>(size));
+    }
+  };
   const int64_t last = std::min(height_, bottom + 1 + (w.kernel_y - 1) * w.dilation_y / w.stride_y);
   for (const Phase& phase : phases_) {
     // Pixels [begin, end) of a row of the copy lie inside the input.
@@ -131,26 +142,24 @@ void TileGeometry::copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t b
       uint8_t* row = to + phase.at + r * width_ * pitch_;
       const int64_t y = w.source(r * w.stride_y + phase.y - w.pad_y, w.height);
       if (y < 0 || y >= w.height) {
-        std::memset(row, 0, static_cast<size_t>(width_ * pitch_));
+        pad(row, width_ * pitch_);
         continue;
       }
       const uint8_t* source = from + y * w.width * channels_;
       const auto outside = [&](int64_t c) {
         const int64_t x = w.source(c * phase_x_ + left, w.width);
         if (x < 0 || x >= w.width) {
-          std::memset(row + c * pitch_, 0, static_cast<size_t>(channels_));
+          pad(row + c * pitch_, channels_);
         } else {
-          std::memcpy(row + c * pitch_, source + x * channels_, static_cast<size_t>(channels_));
+          move(row + c * pitch_, source + x * channels_, channels_);
         }
       };
       for (int64_t c = 0; c < begin; ++c) outside(c);
       if (phase_x_ == 1 && pitch_ == channels_) {
-        std::memcpy(row + begin * channels_, source + (begin + left) * channels_,
-                    static_cast<size_t>((end - begin) * channels_));
+        move(row + begin * channels_, source + (begin + left) * channels_, (end - begin) * channels_);
       } else {
         for (int64_t c = begin; c < end; ++c)
-          std::memcpy(row + c * pitch_, source + (c * phase_x_ + left) * channels_,
-                      static_cast<size_t>(channels_));
+          move(row + c * pitch_, source + (c * phase_x_ + left) * channels_, channels_);
       }
       for (int64_t c = end; c < width_; ++c) outside(c);
     }

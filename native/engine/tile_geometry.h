@@ -2,6 +2,7 @@
 // copy of the input with its padding, taken apart by the phase of the stride.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,17 +17,30 @@ struct KStep {
 };
 
 struct PixelTile {
-  int64_t base;         // bytes of its first row
-  int64_t first_pixel;  // output pixels first_pixel .. that of the next tile
-  int64_t top, bottom;  // rows of output pixels whose windows it reads
+  int64_t base;            // bytes of its first row
+  int64_t first_pixel;     // output pixels first_pixel .. that of the next tile
+  int64_t top, bottom;     // rows of output pixels whose windows it reads
+  std::size_t first_span;  // spans first_span .. that of the next tile
+};
+
+// Output pixels that are neighbours in their tile.
+struct PixelSpan {
+  int64_t first_pixel;
+  int32_t row, count;
+};
+
+// What a copy puts where zeros are padded, and whether it doubles what it copies.
+struct CopyPadding {
+  uint8_t value = 0;
+  bool doubled = false;
 };
 
 class TileGeometry {
  public:
   TileGeometry(const Window& window, int64_t groups, int64_t inner);
 
-  // Copies what the tiles between these rows of output pixels read; zeros where zeros are padded.
-  void copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom) const;
+  // Copies what the tiles between these rows of output pixels read.
+  void copy(const uint8_t* from, uint8_t* to, int64_t top, int64_t bottom, CopyPadding padding) const;
 
   // Bytes of all taps of the pixels of some tiles side by side, [tiles][TILE_ROWS][row_bytes]; x: as copy()
   // left it.
@@ -40,8 +54,8 @@ class TileGeometry {
   int rows = 1;                  // of every tile
   int64_t source_row_bytes = 0;  // the same before gathering
   std::vector<KStep> steps;
-  std::vector<PixelTile> tiles;       // and one more, whose first_pixel is the end
-  std::vector<uint8_t> row_of_pixel;  // row of each output pixel in its tile
+  std::vector<PixelTile> tiles;  // and one more, which starts at the end
+  std::vector<PixelSpan> spans;
 
  private:
   struct Phase {

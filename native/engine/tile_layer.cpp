@@ -3,6 +3,7 @@
 
 #include "engine/layer.h"
 #include "engine/layer_terms.h"
+#include "engine/overlap.h"
 #include "engine/tile_geometry.h"
 #include "ops/epilogue/select.h"
 #include "ops/lanes.h"
@@ -28,10 +29,13 @@ class TileStep : public Step {
     for (const LayerTerm& term : layer_.terms) finish_ = finish_ || term.s != 1 || !term.corr.empty();
     for (const KStep& step : geometry_.steps) offsets_.push_back(step.offset);
     find_classes();
+    // Pieces of few pixels cost more than a few steps can hide.
+    const size_t enough = spec_.window.out_width < LANES ? 18 : 9;
+    overlaps_ = kernel_.overlaps && terms == 1 && class_of_pixel_.empty() && offsets_.size() >= enough;
     at_sums_ = TILE_SCRATCH;
     at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
-    at_rows_ = at_corr_ + terms * (JOB_PIXELS + LANES) * 8;
-    at_finish_ = at_rows_ + round_up((JOB_PIXELS + LANES) * 4, 64);
+    at_spans_ = at_corr_ + terms * JOB_PIXELS * 8;
+    at_finish_ = at_spans_ + round_up(2 * JOB_PIXELS * static_cast<int64_t>(sizeof(Span)), 64);
     at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     copy_stride_ = round_up(geometry_.copy_bytes, 64);
     at_gather_ = at_copy_ + inputs * copy_stride_;
@@ -60,9 +64,11 @@ class TileStep : public Step {
     copy(context, first, stop);
     kernel_.open(geometry_.rows);
     const int64_t jobs = (stop - first + JOB_TILES - 1) / JOB_TILES;
+    Overlap overlap(run_epilogue_);
     for (int64_t job = 0; job < jobs; ++job)
       run_tiles(context, range, first + (stop - first) * job / jobs,
-                first + (stop - first) * (job + 1) / jobs);
+                first + (stop - first) * (job + 1) / jobs, job % 2, overlap);
+    overlap.finish();
     kernel_.close();
   }
 
@@ -85,28 +91,41 @@ class TileStep : public Step {
     }
     for (size_t x = 0; x < spec_.inputs.size(); ++x)
       geometry_.copy(context.read(spec_.inputs[x].value),
-                     context.scratch + at_copy_ + static_cast<int64_t>(x) * copy_stride_, top, bottom);
+                     context.scratch + at_copy_ + static_cast<int64_t>(x) * copy_stride_, top, bottom,
+                     layer_.padding[x]);
   }
 
-  void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop) const {
+  void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop, int64_t turn,
+                 Overlap& overlap) const {
     auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
-    auto* rows = reinterpret_cast<int32_t*>(context.scratch + at_rows_);
+    auto* spans = reinterpret_cast<Span*>(context.scratch + at_spans_) + turn * JOB_PIXELS;
     EpilogueTile e{};
     out_.bind(context, e);
     e.data = sums;
     e.term_stride = JOB_PIXELS * ROW;
     e.row_stride = ROW;
-    e.rows = rows;
+    e.spans = spans;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
     e.pixel = std::max(range.pixel, geometry_.tiles[size_t(first)].first_pixel);
     const int64_t end = std::min(range.pixel_end, geometry_.tiles[size_t(stop)].first_pixel);
     e.pixels = static_cast<int>(end - e.pixel);
-    int32_t* row = rows;
-    for (int64_t tile = first, p = e.pixel; tile < stop; ++tile)
-      for (; p < std::min(end, geometry_.tiles[size_t(tile + 1)].first_pixel); ++p)
-        *row++ = static_cast<int32_t>(((tile - first) * TILE_ROWS + geometry_.row_of_pixel[size_t(p)]) * ROW);
-    std::fill(row, row + LANES, 0);
+    for (int64_t tile = first; tile < stop; ++tile) {
+      for (size_t i = geometry_.tiles[size_t(tile)].first_span;
+           i < geometry_.tiles[size_t(tile + 1)].first_span; ++i) {
+        const PixelSpan& span = geometry_.spans[i];
+        const int64_t skip = std::max<int64_t>(0, e.pixel - span.first_pixel);
+        const auto count = static_cast<int32_t>(std::min<int64_t>(span.count, end - span.first_pixel) - skip);
+        const auto row = static_cast<int32_t>((tile - first) * TILE_ROWS + span.row + skip);
+        Span* last = spans + e.span_count - 1;
+        if (count <= 0) continue;
+        if (e.span_count && row == last->row + last->count) {
+          last->count += count;
+        } else {
+          spans[e.span_count++] = {row, count};
+        }
+      }
+    }
     if (geometry_.gathered)
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
@@ -116,18 +135,19 @@ class TileStep : public Step {
       const int64_t last = std::min(layer_.group_blocks, range.block_end - base);
       for (int64_t block = std::max<int64_t>(0, range.block - base); block < last; block += JOB_BLOCKS) {
         const int wide = static_cast<int>(std::min<int64_t>(JOB_BLOCKS, last - block));
-        for (size_t i = 0; i < layer_.terms.size(); ++i)
-          multiply(context, i, sums + static_cast<int64_t>(i) * e.term_stride, group, base + block, wide,
-                   first, static_cast<int>(stop - first));
         e.channel = static_cast<int>(group * spec_.outer + block * LANES);
         e.channels = static_cast<int>(std::min<int64_t>(wide * LANES, spec_.outer - block * LANES));
-        run_epilogue_(e);
+        overlap.next(e);
+        for (size_t i = 0; i < layer_.terms.size(); ++i)
+          multiply(context, i, sums + static_cast<int64_t>(i) * e.term_stride, group, base + block, wide,
+                   first, static_cast<int>(stop - first), overlaps_ ? &overlap : nullptr);
+        if (!overlaps_) run_epilogue_(e);
       }
     }
   }
 
   void multiply(const Context& context, size_t i, int32_t* out, int64_t group, int64_t block, int wide,
-                int64_t first, int count) const {
+                int64_t first, int count, Meanwhile* meanwhile) const {
     const LayerTerm& term = layer_.terms[i];
     const uint8_t* x = input(context, static_cast<size_t>(term.input)) + group * spec_.inner;
     const uint8_t* starts[JOB_TILES];
@@ -138,7 +158,7 @@ class TileStep : public Step {
     const auto steps = static_cast<int>(offsets_.size());
     kernel_.run({starts, geometry_.row_bytes, geometry_.rows, offsets_.data(), steps,
                  layer_.aligned_tiles() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
-                 term.table.data(), count, wide, out, ROW, context.scratch});
+                 term.table.data(), count, wide, out, ROW, context.scratch, meanwhile});
   }
 
   // Padding class of every output pixel.
@@ -153,14 +173,17 @@ class TileStep : public Step {
     auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
     auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
-    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS + LANES) {
+    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS) {
       const LayerTerm& term = layer_.terms[i];
-      finish[i] = {term.s, 0, term.corr.empty() ? nullptr : corr, nullptr};
+      finish[i] = {term.s, 0, nullptr, nullptr, nullptr};
       if (term.corr.empty()) continue;
+      if (class_of_pixel_.empty()) {
+        finish[i].same = term.corr.data();
+        continue;
+      }
+      finish[i].corr = corr;
       for (int p = 0; p < count; ++p)
-        corr[p] =
-            term.corr.data() + (class_of_pixel_.empty() ? 0 : class_of_pixel_[size_t(pixel + p)] * stride);
-      std::fill(corr + count, corr + count + LANES, term.corr.data());
+        corr[p] = term.corr.data() + class_of_pixel_[size_t(pixel + p)] * stride;
     }
   }
 
@@ -172,8 +195,8 @@ class TileStep : public Step {
   EpilogueKernel run_epilogue_;
   std::vector<int64_t> offsets_;
   std::vector<int32_t> class_of_pixel_;
-  int64_t at_sums_, at_corr_, at_rows_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
-  bool finish_ = false;
+  int64_t at_sums_, at_corr_, at_spans_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
+  bool finish_ = false, overlaps_ = false;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "engine/corrections.h"
@@ -26,11 +27,45 @@ Packing packing(const ByteOperand& operand, bool padded) {
   return {8, 0};
 }
 
+// The operand, doubled where it has to be, that is unit 0: padded with it all output pixels are alike.
+bool find_padding(const InputTerm& input, CopyPadding& found) {
+  for (const int64_t slope : {int64_t(input.slope), int64_t(input.slope) / 2}) {
+    found.doubled = slope != input.slope;
+    if (slope == 0 || (found.doubled && (input.slope % 2 || input.largest > 127))) continue;
+    const int64_t zero = -int64_t(input.first) / slope;
+    found.value = static_cast<uint8_t>(zero);
+    if (zero * slope == -int64_t(input.first) && zero >= 0 && zero <= 255) return true;
+  }
+  return false;
+}
+
+// All inputs by find_padding(), or by zeros and a class for every set of taps that are padded.
+void set_padding(const LayerSpec& spec, LayerTerms& layer) {
+  const Window& w = spec.window;
+  layer.padding.resize(spec.inputs.size());
+  bool found = true;
+  if (w.mode != PadMode::zeros || (w.pad_y == 0 && w.pad_x == 0)) return;
+  for (size_t x = 0; x < spec.inputs.size(); ++x)
+    found = find_padding(spec.inputs[x], layer.padding[x]) && found;
+  if (!found) {
+    layer.padding.assign(spec.inputs.size(), {});
+    set_classes(spec, layer);
+  }
+}
+
+// A factor of the products goes into the weights where they stay bytes.
+void scale_table(LayerTerm& term) {
+  for (int8_t operand : term.table)
+    if (std::abs(int64_t(operand) * term.s) > 127) return;
+  for (int8_t& operand : term.table) operand = static_cast<int8_t>(operand * term.s);
+  term.s = 1;
+}
+
 }  // namespace
 
 LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
   LayerTerms layer;
-  set_classes(spec, layer);
+  set_padding(spec, layer);
   const int64_t taps = spec.window.taps(), count = static_cast<int64_t>(steps.size());
   layer.taps = taps;
   layer.group_blocks = (spec.outer + LANES - 1) / LANES;
@@ -48,10 +83,14 @@ LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
       LayerTerm term;
       term.input = static_cast<int>(x);
       term.weight = size;
-      term.s = static_cast<int32_t>(wrap(int64_t(spec.inputs[x].slope) * operand.slope));
+      const int64_t slope = layer.padding[x].doubled ? spec.inputs[x].slope / 2 : spec.inputs[x].slope;
+      term.s = static_cast<int32_t>(wrap(slope * operand.slope));
       term.t = static_cast<int32_t>(wrap(int64_t(spec.inputs[x].slope) * operand.first));
       term.bits = packings.back().bits;
-      if (term.bits != 8) std::copy(operand.operand.begin(), operand.operand.end(), term.table.begin());
+      if (term.bits != 8) {
+        std::copy(operand.operand.begin(), operand.operand.end(), term.table.begin());
+        scale_table(term);
+      }
       layer.terms.push_back(std::move(term));
     }
     size += spec.groups * layer.group_blocks * count * tile_bytes(packings.back().bits);

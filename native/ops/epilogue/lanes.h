@@ -9,19 +9,34 @@
 namespace lowbit {
 namespace {
 
-// Vectors of the first `valid` pixels, `stride` numbers apart.
-template <int N, class T, class Make>
+// N pixels of which the first `valid` are there; WHOLE: all of them, and 16 channels.
+template <int N, bool WHOLE, class T, class Make>
 LOWBIT_INLINE void store_rows(T* to, int64_t stride, int lanes, int valid, Make make) {
-  if (lanes == LANES && valid == N) {
+  if constexpr (WHOLE) {
     LOWBIT_EACH(n, N) store(to + n * stride, make(n));
   } else {
     LOWBIT_EACH(n, N) if (n < valid) store(to + n * stride, make(n), lanes);
   }
 }
 
-// The values of N pixels, accumulators as their bits at first, codes as theirs at last.
+// The row of data of pixel n. What lies beyond the last one is not even computed with: integers read as
+// floats are denormal, and slow.
+template <bool WHOLE, class T>
+LOWBIT_INLINE T* row_of(T* data, int64_t stride, int n, int valid) {
+  return data + (WHOLE ? n : smaller(n, valid - 1)) * stride;
+}
+
+// The sign or the bits of falling channels.
 template <int N>
-LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* const* data, int64_t first,
+LOWBIT_INLINE void flip_lanes(const Stage& s, int c, F16* f) {
+  if (!s.flip) return;
+  const I16 flip = s.step ? load<I16>(s.flip + c) : splat(s.flip[0]);
+  LOWBIT_EACH(n, N) f[n] = (F16)((I16)f[n] ^ flip);
+}
+
+// The values of N pixels, accumulators as their bits at first, codes as theirs at last.
+template <int N, bool WHOLE>
+LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int32_t* data, int64_t first,
                                int column, int valid, F16* f) {
   const int c = e.channel + column, lanes = smaller(LANES, e.channels - column);
   const int64_t ca = int64_t(c) * s.step;
@@ -32,7 +47,10 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* c
       for (int term = 1; term < e.terms; ++term) {
         const F16 at = s.step ? load<F16>(s.a + term * s.stride + ca) : splat(s.a[term * s.stride]);
         LOWBIT_EACH(n, N)
-        f[n] = f[n] + __builtin_convertvector(load<I16>(data[n] + term * e.term_stride), F16) * at;
+        f[n] =
+            f[n] + __builtin_convertvector(
+                       load<I16>(row_of<WHOLE>(data, e.row_stride, n, valid) + term * e.term_stride), F16) *
+                       at;
       }
       if (s.b) {
         const F16 b = load<F16>(s.b + c);
@@ -78,21 +96,24 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* c
       break;
     }
     case Stage::add:
-      LOWBIT_EACH(n, N)
-      if (n < valid) f[n] = f[n] + load_some<F16>(e.addend + first + n * e.sink.channels, lanes);
+      LOWBIT_EACH(n, N) {
+        const float* addend = e.addend + first + n * e.sink.channels;
+        if constexpr (WHOLE) {
+          f[n] = f[n] + load<F16>(addend);
+        } else {
+          if (n < valid) f[n] = f[n] + load_some<F16>(addend, lanes);
+        }
+      }
       break;
     case Stage::keep:
-      store_rows<N>(e.sink.floats + first, e.sink.channels, lanes, valid,
-                    [&](int n) __attribute__((always_inline)) { return f[n]; });
+      store_rows<N, WHOLE>(e.sink.floats + first, e.sink.channels, lanes, valid,
+                           [&](int n) __attribute__((always_inline)) { return f[n]; });
       break;
     case Stage::threshold_i: {
       // x <= t is ~x >= ~t, so a falling channel compares flipped bits with flipped thresholds.
-      const I16 flip = s.step ? load<I16>(s.flip + c) : splat(s.flip[0]);
       I16 code[N];
-      LOWBIT_EACH(n, N) {
-        f[n] = (F16)((I16)f[n] ^ flip);
-        code[n] = (I16){};
-      }
+      flip_lanes<N>(s, c, f);
+      LOWBIT_EACH(n, N) code[n] = (I16){};
       for (int k = 0; k < s.levels; ++k) {
         const I16 t = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
         LOWBIT_EACH(n, N) code[n] = count_reached(code[n], (I16)f[n], t);
@@ -102,12 +123,9 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, int32_t* c
     }
     case Stage::threshold_f: {
       // x <= t is -x >= -t; equal zeros of different sign stay equal, NaN compares false either way.
-      const I16 flip = s.step ? load<I16>(s.flip + c) : splat(s.flip[0]);
       I16 code[N];
-      LOWBIT_EACH(n, N) {
-        f[n] = (F16)((I16)f[n] ^ flip);
-        code[n] = (I16){};
-      }
+      flip_lanes<N>(s, c, f);
+      LOWBIT_EACH(n, N) code[n] = (I16){};
       for (int k = 0; k < s.levels; ++k) {
         const I16 bits = s.step ? load<I16>(s.t + k * s.stride + c) : splat(s.t[k * s.stride]);
         LOWBIT_EACH(n, N) code[n] = count_reached(code[n], f[n], (F16)bits);
@@ -141,70 +159,104 @@ LOWBIT_INLINE void store_image(const Sink& sink, int64_t pixel, int c, int lanes
   float* to = sink.image + c * sink.pixels + pixel;
   if constexpr (N == LANES) {
     transpose16(f);
-    store_rows<N>(to, sink.pixels, valid, lanes, [&](int i) __attribute__((always_inline)) { return f[i]; });
+    const auto channel = [&](int i) __attribute__((always_inline)) { return f[i]; };
+    if (valid == LANES && lanes == LANES) {
+      store_rows<N, true>(to, sink.pixels, LANES, LANES, channel);
+    } else {
+      store_rows<N, false>(to, sink.pixels, valid, lanes, channel);
+    }
   } else {
     for (int i = 0; i < lanes; ++i) LOWBIT_EACH(n, N) if (n < valid) to[i * sink.pixels + n] = f[n][i];
   }
 }
 
-// N pixels from p on, of which `valid` are stored; the others only have to be readable.
-template <int N>
-LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int column, int valid) {
-  const int lanes = smaller(LANES, e.channels - column), c = e.channel + column;
+// N pixels from p on, whose data starts at row `row`.
+template <int N, bool WHOLE>
+LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int row, int column, int valid) {
+  const int lanes = WHOLE ? LANES : smaller(LANES, e.channels - column), c = e.channel + column;
   const Sink sink = e.sink;
   const int64_t pixel = e.pixel + p, first = pixel * sink.channels + c;
   F16 f[N];
-  int32_t* data[N];
-  // What lies beyond is not even computed with: integers read as floats are denormal, and slow.
-  if (e.rows) {
-    LOWBIT_EACH(n, N) data[n] = e.data + column + e.rows[p + n];
-  } else {
-    LOWBIT_EACH(n, N) data[n] = e.data + column + (n < valid ? p + n : p) * e.row_stride;
-  }
-  LOWBIT_EACH(n, N) f[n] = load<F16>(data[n]);
+  int32_t* data = e.data + column + row * e.row_stride;
+  const auto at = [&](int n, int term) __attribute__((always_inline)) {
+    return row_of<WHOLE>(data, e.row_stride, n, valid) + term * e.term_stride;
+  };
+  LOWBIT_EACH(n, N) f[n] = load<F16>(at(n, 0));
   for (int term = e.finish ? e.terms - 1 : -1; term >= 0; --term) {
     const Finish to = e.finish[term];
-    const int64_t at = term * e.term_stride;
-    if (term) LOWBIT_EACH(n, N) f[n] = load<F16>(data[n] + at);
+    if (term) LOWBIT_EACH(n, N) f[n] = load<F16>(at(n, term));
     // acc = s * d + corr + t * sum, wrapping
     const uint32_t factor = static_cast<uint32_t>(to.s);
     if (factor != 1) LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] * factor);
-    if (to.corr) LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] + load<U16>(to.corr[p + n] + c));
+    if (to.same) {
+      const U16 corr = load<U16>(to.same + c);
+      LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] + corr);
+    }
+    if (to.corr)
+      LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] + load<U16>(*row_of<WHOLE>(to.corr + p, 1, n, valid) + c));
     if (to.sum) LOWBIT_EACH(n, N)
-    f[n] = (F16)((U16)f[n] + static_cast<uint32_t>(to.sum[p + n]) * static_cast<uint32_t>(to.t));
-    if (e.terms > 1 || sink.acc) LOWBIT_EACH(n, N) if (n < valid) store(data[n] + at, f[n]);
-    if (term == 1) LOWBIT_EACH(n, N) f[n] = load<F16>(data[n]);
+    f[n] = (F16)((U16)f[n] + static_cast<uint32_t>(*row_of<WHOLE>(to.sum + p, 1, n, valid)) *
+                                 static_cast<uint32_t>(to.t));
+    if (e.terms > 1 || sink.acc) LOWBIT_EACH(n, N) if (n < valid) store(at(n, term), f[n]);
+    if (term == 1) LOWBIT_EACH(n, N) f[n] = load<F16>(at(n, 0));
   }
-  for (int s = 0; s < e.stage_count; ++s) stage_lanes<N>(e, e.stages[s], data, first, column, valid, f);
+  for (int s = 0; s < e.stage_count; ++s)
+    stage_lanes<N, WHOLE>(e, e.stages[s], data, first, column, valid, f);
   const auto value = [&](int n) __attribute__((always_inline)) { return f[n]; };
   const auto code = [&](int n) __attribute__((always_inline)) { return narrow((I16)f[n]); };
-  if (sink.codes) store_rows<N>(sink.codes + first, sink.channels, lanes, valid, code);
+  if (sink.codes) store_rows<N, WHOLE>(sink.codes + first, sink.channels, lanes, valid, code);
   if (sink.planes) {
     const int64_t size = 4 * sink.plane_words * sink.plane_count;
     uint8_t* words = reinterpret_cast<uint8_t*>(sink.planes) + pixel * size;
     LOWBIT_EACH(n, N) if (n < valid) store_planes(sink, words + n * size, c, lanes, (I16)f[n]);
   }
   if (sink.codes || sink.planes) return;
-  if (sink.floats) store_rows<N>(sink.floats + first, sink.channels, lanes, valid, value);
+  if (sink.floats) store_rows<N, WHOLE>(sink.floats + first, sink.channels, lanes, valid, value);
   if (sink.image) store_image<N>(sink, pixel, c, lanes, valid, f);
   if (!sink.acc) return;
   for (int term = 0; term < e.terms; ++term)
-    store_rows<N>(sink.acc + term * sink.term_size + first, sink.channels, lanes, valid,
-                  [&](int n)
-                      __attribute__((always_inline)) { return load<I16>(data[n] + term * e.term_stride); });
+    store_rows<N, WHOLE>(sink.acc + term * sink.term_size + first, sink.channels, lanes, valid,
+                         [&](int n) __attribute__((always_inline)) { return load<I16>(at(n, term)); });
+}
+
+template <int N>
+LOWBIT_INLINE void some_lanes(const EpilogueTile& e, int p, int row, int column, int valid) {
+  if (valid == N && e.channels - column >= LANES) {
+    block_lanes<N, true>(e, p, row, column, N);
+  } else {
+    block_lanes<N, false>(e, p, row, column, valid);
+  }
 }
 
 LOWBIT_INLINE void epilogue_lanes(const EpilogueTile& e) {
   for (int column = 0; column < e.channels; column += LANES) {
     int p = 0;
+    for (int s = 0; s < (e.spans ? e.span_count : 1); ++s) {
+      const Span span = e.spans ? e.spans[s] : Span{0, e.pixels};
+      const int stop = p + span.count, ahead = span.row - p;
+      while (p < stop) {
 #if defined(__AVX512F__)
-    // Rows of an image start at whole cache lines wherever its size allows it.
-    int some = e.sink.image ? LANES - static_cast<int>(e.pixel % LANES) : LANES;
-    for (; e.pixels - p > 4; p += some, some = LANES)
-      block_lanes<LANES>(e, p, column, smaller(some, e.pixels - p));
+        // Rows of an image start at whole cache lines wherever its size allows it.
+        const int some = e.sink.image ? LANES - static_cast<int>((e.pixel + p) % LANES) : LANES;
+        const int valid = smaller(some, stop - p);
+        if (valid > 8) {
+          some_lanes<LANES>(e, p, ahead + p, column, valid);
+        } else if (valid > 4) {
+          some_lanes<8>(e, p, ahead + p, column, valid);
+        } else {
+          some_lanes<4>(e, p, ahead + p, column, valid);
+        }
+#else
+        const int valid = stop - p >= 4 ? 4 : 1;
+        if (valid == 4) {
+          some_lanes<4>(e, p, ahead + p, column, 4);
+        } else {
+          block_lanes<1, false>(e, p, ahead + p, column, 1);
+        }
 #endif
-    for (; e.pixels - p >= 4; p += 4) block_lanes<4>(e, p, column, 4);
-    for (; p < e.pixels; ++p) block_lanes<1>(e, p, column, 1);
+        p += valid;
+      }
+    }
   }
 }
 

@@ -31,7 +31,7 @@ struct Stage {
   const float* b;
   const int32_t* t;  // thresholds, bits of floats for threshold_f; falling channels are flipped already
   const int32_t*
-      flip;  // per channel (step as t): all ones (int) or the sign bit (float) where falling, else 0
+      flip;  // per channel (step as t): all ones (int) or the sign bit (float) where falling; null: none is
   float p0, p1, p2, p3, p4;
 };
 
@@ -51,15 +51,21 @@ struct Sink {
 struct Finish {
   int32_t s, t;
   const int32_t* const* corr;  // [pixels], null where there is none
+  const int32_t* same;         // [channels] instead, where it is the same for all pixels
   const int32_t* sum;          // [pixels] sums of activation codes, null where t is 0
 };
 
-// Kernels may take 16 pixels where there are fewer: rows, corr and sum are valid for 15 more.
+// Pixels whose rows of data follow each other.
+struct Span {
+  int32_t row, count;
+};
+
 struct EpilogueTile {
   int32_t* data;  // [terms][term_stride], each [pixels][row_stride]; floats are stored as their bits
   int64_t term_stride;
   int64_t row_stride;
-  const int32_t* rows;  // [pixels] where the data of each pixel starts, or null: pixel p is row p
+  const Span* spans;  // [span_count] of all pixels in their order, or null: pixel p is row p
+  int span_count;
   int terms;
   const Finish* finish;  // [terms] or null
   const Stage* stages;

@@ -30,7 +30,7 @@ LOWBIT_INLINE void code_rows(const ImageTile& t, int64_t p, int c, int pixels, B
     __builtin_prefetch(x + i * t.all + NEAR);
   }
   for (int i = 0; i < 4; ++i) bad |= ((I16)f[i] & exponent) == exponent;
-  for (int s = 0; s < t.stage_count; ++s) stage_lanes<4>(e, t.stages[s], nullptr, 0, 0, 4, f);
+  for (int s = 0; s < t.stage_count; ++s) stage_lanes<4, true>(e, t.stages[s], nullptr, 0, 0, 4, f);
   for (int i = 0; i < 4; ++i) codes[i] = narrow((I16)f[i]);
   for (int i = rows; i < 4; ++i) codes[i] = (B16){};
 }

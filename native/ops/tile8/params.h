@@ -12,6 +12,13 @@ constexpr int JOB_TILES = 6;         // accumulator tiles that stay in registers
 constexpr int JOB_BLOCKS = 4;        // blocks of 16 output channels of one job
 constexpr int TILE_SCRATCH = 16384;  // unpacked weights of four steps and blocks
 
+// Work that does not wait for the matrix unit, done while that is busy.
+struct Meanwhile {
+  void (*some)(Meanwhile*);  // a part of it; null: nothing is left
+  // Called with the first block and their number when sums were stored; what was left before is done by then.
+  void (*stored)(Meanwhile*, int block, int blocks);
+};
+
 struct TileJob {
   const uint8_t* const* x;  // [tiles] operands of the first row of each tile
   int64_t row_bytes;        // from one row to the next
@@ -21,13 +28,14 @@ struct TileJob {
   // [blocks][count][bits * 128]: the codes of 16 x [16 channels][4], see tile_bytes. 8 bits are operands
   // themselves.
   const uint8_t* w;
-  int bits;             // 1, 2, 4 or 8
-  const int8_t* table;  // [16] operand of each code, where bits is not 8
-  int tiles;            // 1..JOB_TILES
-  int blocks;           // 1..JOB_BLOCKS
-  int32_t* out;         // [tiles][TILE_ROWS][stride]
-  int64_t stride;       // in int32
-  uint8_t* scratch;     // TILE_SCRATCH bytes, aligned to 64
+  int bits;              // 1, 2, 4 or 8
+  const int8_t* table;   // [16] operand of each code, where bits is not 8
+  int tiles;             // 1..JOB_TILES
+  int blocks;            // 1..JOB_BLOCKS
+  int32_t* out;          // [tiles][TILE_ROWS][stride]
+  int64_t stride;        // in int32
+  uint8_t* scratch;      // TILE_SCRATCH bytes, aligned to 64
+  Meanwhile* meanwhile;  // null: nothing; only for kernels that say so
 };
 
 constexpr int64_t tile_bytes(int bits) { return bits * 128; }
@@ -50,6 +58,7 @@ struct TileKernel {
   void (*open)(int rows);  // before the jobs of one thread, all with tiles of that many rows
   void (*run)(const TileJob&);
   void (*close)();
+  bool overlaps;  // reads TileJob::meanwhile
 };
 
 }  // namespace lowbit

@@ -25,14 +25,14 @@ struct TileChoice {
 inline TileChoice select_tile8(Isa isa, int rows) {
 #if defined(__x86_64__)
   if (isa == Isa::avx512 || (isa == Isa::amx && rows < 4))
-    return {{tile8_open_portable, tile8_u8s8_4x16_avx512vnni, tile8_close_portable},
+    return {{tile8_open_portable, tile8_u8s8_4x16_avx512vnni, tile8_close_portable, false},
             "tile8_u8s8_4x16_avx512vnni"};
   if (isa == Isa::amx)
-    return {{tile8_open_avx512amx, tile8_u8s8_96x16_avx512amx, tile8_close_avx512amx},
+    return {{tile8_open_avx512amx, tile8_u8s8_96x16_avx512amx, tile8_close_avx512amx, true},
             "tile8_u8s8_96x16_avx512amx"};
 #endif
   (void)isa, (void)rows;
-  return {{tile8_open_portable, tile8_u8s8_96x16_portable, tile8_close_portable},
+  return {{tile8_open_portable, tile8_u8s8_96x16_portable, tile8_close_portable, false},
           "tile8_u8s8_96x16_portable"};
 }
 
