@@ -23,6 +23,7 @@ class SignFlips(Modifier):
         InvalidInput: in `start`, where no layer has quantized weights.
 
     Example:
+        >>> import torch
         >>> flipped(torch.tensor([True, False, True, True]), torch.tensor([1.0, -0.5, -2.0, 0.1]))
         0.25
     """
