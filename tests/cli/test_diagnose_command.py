@@ -25,7 +25,7 @@ def test_a_page_and_its_json(capsys, low_run, tmp_path):
     page = tmp_path / "report.html"
     code, text, err = run(capsys, "diagnose", low_run, "-o", page, "--images", "64")
     assert code == 0 and "Quantization costs" in text
-    assert err.splitlines()[0] == "diagnose 1/11  methods of the layers" and len(err.splitlines()) == 11
+    assert err.splitlines()[0] == "diagnose 1/12  methods of the layers" and len(err.splitlines()) == 12
     record = json.loads((tmp_path / "report.json").read_text())
     assert record["diagnosis"]["images"] == 64 and record["provenance"]["seed"] == 1
     assert record["diagnosis"]["cause"] in text and record["diagnosis"]["cause"] in record["lead"]

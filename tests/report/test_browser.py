@@ -104,7 +104,7 @@ frame.addEventListener("load", async () => {
 def test_diagnosis_in_a_browser(tmp_path, width):
     write_page(diagnosed(), tmp_path / "report.html")
     seen, errors = probe(tmp_path, DIAGNOSIS % width)
-    assert (seen["charts"], seen["errors"], errors) == ("5", [], [])
+    assert (seen["charts"], seen["errors"], errors) == ("7", [], [])
     assert seen["sorted"][0] == "2" and seen["focused"] and seen["filtered"]
     record = json.loads((tmp_path / "report.json").read_text())["diagnosis"]
     assert seen["split"] == [row["accuracy"] for row in record["tables"]["split"]["rows"]]

@@ -47,7 +47,9 @@ def test_everything_is_on_one_page(tmp_path):
 def test_charts_have_the_numbers_of_the_json():
     tables = {name: table["rows"] for name, table in content()["diagnosis"]["tables"].items()}
     charts = {one["id"]: one for one in diagnosis_charts(content()["diagnosis"])}
-    assert set(charts) == {"split", "parts", "sqnr", "noise", "sensitivity"}
+    assert set(charts) == {
+        "split", "parts", "sqnr", "noise", "sensitivity", "surface-float", "surface-low-bit",
+    }  # fmt: skip
     assert {one["id"] for one in figures(content())} == set(charts)  # the others have no numbers here
 
     def trace(chart, name=None):
@@ -59,6 +61,8 @@ def test_charts_have_the_numbers_of_the_json():
     assert trace("sqnr", "output, measured")["y"] == [row["measured"] for row in tables["sqnr"]]
     noise = [row["noise"] for row in tables["noise"] if row["quantized"] == "activations"]
     assert trace("noise", "noise by activations")["y"] == noise
+    contour = charts["surface-low-bit"]["figure"]["data"][0]
+    assert contour["customdata"] == tables["surface"][1]["losses"] and contour["x"] == tables["surface"][1]["axis"]
     assert charts["parts"]["text"] == "the most: weights of 2"
 
 

@@ -9,6 +9,7 @@ noise.py                  distortion and noise, and what layers make of them
 lipschitz.py              what layers can amplify
 sensitivity.py            one tensor at one width
 bits.py, allocation.py    bits for every layer within a budget
+surface.py                the loss around the weights
 trials.py                 remedies without training, tried
 findings.py, advice.py    all of it, and the rules that recommend
 diagnosis.py, cache.py    everything in order, kept on disk

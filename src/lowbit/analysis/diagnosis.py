@@ -16,10 +16,11 @@ from lowbit.analysis.findings import Context, Findings
 from lowbit.analysis.kappa import kappa_table
 from lowbit.analysis.lipschitz import lipschitz_table
 from lowbit.analysis.noise import noise_table
-from lowbit.analysis.samples import Samples, samples
+from lowbit.analysis.samples import Samples, first, samples
 from lowbit.analysis.sensitivity import sensitivity
 from lowbit.analysis.split import split, split_by_layer
 from lowbit.analysis.sqnr import sqnr_table
+from lowbit.analysis.surface import loss_surface
 from lowbit.analysis.switches import quantizing, weight_layers
 from lowbit.analysis.trials import trials
 from lowbit.analysis.usage import usage_table
@@ -28,6 +29,7 @@ from lowbit.table import Table
 from lowbit.training.evaluate import logits
 
 NOISE_INPUTS = 64
+SURFACE_INPUTS = 128
 EXAMPLES = 12
 WIDTHS = (2, 4, 8)
 STEPS: Mapping[str, str] = {
@@ -42,6 +44,7 @@ STEPS: Mapping[str, str] = {
     "sensitivity": "sensitivity to bits",
     "trials": "remedies on trial",
     "flipped": "inputs that changed their class",
+    "surface": "loss around the weights",
 }
 """Measurements in order, with what they measure in words."""
 Show = Callable[[str, int, int], None]
@@ -184,6 +187,7 @@ def _measure(name: str, model: nn.Module, data: Samples, found: Mapping[str, Tab
         "sensitivity": lambda: sensitivity(model, data, widths=WIDTHS),
         "trials": lambda: trials(model, data, found["parts"]),
         "flipped": lambda: flipped_table(model, data),
+        "surface": lambda: loss_surface(model, first(data, SURFACE_INPUTS)),
     }
     return measurements[name]()
 

@@ -75,6 +75,11 @@ def samples(model: nn.Module, batches: Iterable[Any]) -> Samples:
     return Samples(x, y)
 
 
+def first(data: Samples, count: int) -> Samples:
+    """The first inputs with their labels; all where there are fewer."""
+    return Samples(data.x[:count], None if data.y is None else data.y[:count])
+
+
 def require_measurable(model: nn.Module) -> None:
     """Refuse what has no quantizers, no scales, or weights that are no numbers.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -21,6 +22,7 @@ def diagnosis_charts(record: dict[str, Any]) -> list[dict[str, Any]]:
         sqnr_chart(tables["sqnr"]),
         noise_chart(tables["noise"]),
         sensitivity_chart(tables["sensitivity"]),
+        *(surface_chart(row) for row in tables["surface"]),
     ]
 
 
@@ -138,6 +140,24 @@ def sensitivity_chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
         else f"the most sensitive: {worst['quantized']} of " + worst["layer"]
     )
     return chart("sensitivity", "Sensitivity to bits", text, figure)
+
+
+def surface_chart(row: dict[str, Any]) -> dict[str, Any]:
+    """Loss around the weights, in levels of equal ratio."""
+    figure = go.Figure()
+    figure.add_contour(
+        x=row["axis"],
+        y=row["axis"],
+        z=[[math.log10(max(loss, 1e-12)) for loss in losses] for losses in row["losses"]],
+        customdata=row["losses"],
+        colorscale="Cividis",
+        colorbar={"title": "log10 of loss", "thickness": 12},
+        hovertemplate="(%{y:.2f}, %{x:.2f}): loss %{customdata:.4g}<extra></extra>",
+    )
+    figure.update_xaxes(title="second direction")
+    figure.update_yaxes(title="first direction")
+    text = f"roughness {row['roughness']:.3f}, {row['minima']} local minima"
+    return chart(f"surface-{row['network']}", f"Loss around the weights, {row['network']} ({text})", text, figure)
 
 
 def histograms(record: dict[str, Any]) -> list[dict[str, Any]]:
