@@ -16,6 +16,10 @@
 #include <emmintrin.h>
 #endif
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#include "ops/halves.h"
+#endif
+
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed only between inlined functions
 
 #define LOWBIT_INLINE static inline __attribute__((always_inline))
@@ -27,9 +31,15 @@ namespace lowbit {
 
 constexpr int LANES = 16;
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+typedef Halves<float> F16;
+typedef Halves<int32_t> I16;
+typedef Halves<uint32_t> U16;
+#else
 typedef float F16 __attribute__((vector_size(64)));
 typedef int32_t I16 __attribute__((vector_size(64)));
 typedef uint32_t U16 __attribute__((vector_size(64)));
+#endif
 typedef uint8_t B16 __attribute__((vector_size(16)));
 typedef int16_t H16 __attribute__((vector_size(32)));
 
@@ -64,11 +74,38 @@ LOWBIT_INLINE void store(T* target, const V& v, int lanes) {
 // The first `lanes` lanes, at least one, and zeros.
 template <class V, class T>
 LOWBIT_INLINE V load_some(const T* source, int lanes) {
-  V v = {};
   if (lanes == LANES) return load<V>(source);
-  for (int i = 0; i < lanes; ++i) v[i] = source[i];
-  return v;
+  T some[LANES] = {};
+  for (int i = 0; i < lanes; ++i) some[i] = source[i];
+  return load<V>(some);
 }
+
+// condition ? a : b, to_float, to_int (of what is integral already) and widen: what vectors of two halves
+// need a function for.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+template <class V>
+LOWBIT_INLINE V select(const I16& condition, const V& a, const V& b) {
+  return choose(condition, a, b);
+}
+LOWBIT_INLINE F16 to_float(const I16& v) {
+  return {__builtin_convertvector(v.lo, F16::Half), __builtin_convertvector(v.hi, F16::Half)};
+}
+LOWBIT_INLINE I16 to_int(const F16& v) {
+  return {__builtin_convertvector(v.lo, I16::Half), __builtin_convertvector(v.hi, I16::Half)};
+}
+LOWBIT_INLINE I16 widen(const H16& v) {
+  return {(I16::Half)_mm256_cvtepi16_epi32(_mm256_castsi256_si128((__m256i)v)),
+          (I16::Half)_mm256_cvtepi16_epi32(_mm256_extracti128_si256((__m256i)v, 1))};
+}
+#else
+template <class V>
+LOWBIT_INLINE V select(const I16& condition, const V& a, const V& b) {
+  return condition ? a : b;
+}
+LOWBIT_INLINE F16 to_float(const I16& v) { return __builtin_convertvector(v, F16); }
+LOWBIT_INLINE I16 to_int(const F16& v) { return __builtin_convertvector(v, I16); }
+LOWBIT_INLINE I16 widen(const H16& v) { return __builtin_convertvector(v, I16); }
+#endif
 
 // Rows become columns. Four rounds, each interleaving a row of the first half with its counterpart in the
 // second.
@@ -97,6 +134,10 @@ LOWBIT_INLINE int smaller(int a, int b) { return a < b ? a : b; }
 LOWBIT_INLINE B16 narrow(const I16& codes) {
 #if defined(__AVX512F__)
   return (B16)_mm512_cvtepi32_epi8((__m512i)codes);
+#elif defined(__AVX2__)
+  const __m256i a = (__m256i)codes.lo, b = (__m256i)codes.hi;
+  return (B16)_mm_packus_epi16(_mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)),
+                               _mm_packs_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1)));
 #elif defined(__SSE2__)
   __m128i q[4];
   __builtin_memcpy(q, &codes, sizeof(q));
@@ -110,11 +151,8 @@ LOWBIT_INLINE I16 widen(const B16& codes) {
 #if defined(__AVX512F__)
   return (I16)_mm512_cvtepu8_epi32((__m128i)codes);
 #elif defined(__AVX2__)
-  const __m256i q[2] = {_mm256_cvtepu8_epi32((__m128i)codes),
-                        _mm256_cvtepu8_epi32(_mm_srli_si128((__m128i)codes, 8))};
-  I16 v;
-  __builtin_memcpy(&v, q, sizeof(v));
-  return v;
+  return {(I16::Half)_mm256_cvtepu8_epi32((__m128i)codes),
+          (I16::Half)_mm256_cvtepu8_epi32(_mm_srli_si128((__m128i)codes, 8))};
 #else
   return __builtin_convertvector(codes, I16);
 #endif

@@ -21,7 +21,7 @@ LOWBIT_INLINE void depthwise_lanes(const DepthwiseTile& t) {
         }
         // acc[c] += x[c] * w[tap][c];
         const I16 xs = widen(codes);
-        const I16 ws = __builtin_convertvector(load<H16>(t.w + tap * t.w_stride + c), I16);
+        const I16 ws = widen(load<H16>(t.w + tap * t.w_stride + c));
         acc += (U16)xs * (U16)ws;
       }
       store(t.out + p * t.stride + b * LANES, acc);

@@ -43,14 +43,12 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int3
   switch (s.kind) {
     case Stage::rescale: {
       const F16 a0 = s.step ? load<F16>(s.a + ca) : splat(s.a[0]);
-      LOWBIT_EACH(n, N) f[n] = __builtin_convertvector((I16)f[n], F16) * a0;
+      LOWBIT_EACH(n, N) f[n] = to_float((I16)f[n]) * a0;
       for (int term = 1; term < e.terms; ++term) {
         const F16 at = s.step ? load<F16>(s.a + term * s.stride + ca) : splat(s.a[term * s.stride]);
         LOWBIT_EACH(n, N)
-        f[n] =
-            f[n] + __builtin_convertvector(
-                       load<I16>(row_of<WHOLE>(data, e.row_stride, n, valid) + term * e.term_stride), F16) *
-                       at;
+        f[n] = f[n] +
+               to_float(load<I16>(row_of<WHOLE>(data, e.row_stride, n, valid) + term * e.term_stride)) * at;
       }
       if (s.b) {
         const F16 b = load<F16>(s.b + c);
@@ -59,7 +57,7 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int3
       break;
     }
     case Stage::dequantize:
-      LOWBIT_EACH(n, N) f[n] = __builtin_convertvector((I16)f[n], F16) * s.p0;
+      LOWBIT_EACH(n, N) f[n] = to_float((I16)f[n]) * s.p0;
       break;
     case Stage::affine: {
       const F16 a = load<F16>(s.a + c), b = load<F16>(s.b + c);
@@ -69,22 +67,22 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int3
     }
     case Stage::clip: {
       const F16 low = splat(s.p0), high = splat(s.p1);
-      LOWBIT_EACH(n, N) f[n] = f[n] < low ? low : (f[n] > high ? high : f[n]);
+      LOWBIT_EACH(n, N) f[n] = select(f[n] < low, low, select(f[n] > high, high, f[n]));
       break;
     }
     case Stage::hardswish: {
       const F16 zero = {}, six = zero + 6.0f;
       LOWBIT_EACH(n, N) {
         F16 gate = f[n] + 3.0f;
-        gate = gate < zero ? zero : gate;
-        gate = gate > six ? six : gate;
+        gate = select(gate < zero, zero, gate);
+        gate = select(gate > six, six, gate);
         f[n] = f[n] * gate / 6.0f;
       }
       break;
     }
     case Stage::leaky: {
       const F16 zero = {};
-      LOWBIT_EACH(n, N) f[n] = f[n] > zero ? f[n] : f[n] * s.p0;
+      LOWBIT_EACH(n, N) f[n] = select(f[n] > zero, f[n], f[n] * s.p0);
       break;
     }
     case Stage::quantize:
@@ -138,7 +136,11 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int3
 
 // Bits [c, c + lanes) of every plane of a pixel, from `words` of its pixel on.
 LOWBIT_INLINE void store_planes(const Sink& sink, uint8_t* words, int c, int lanes, I16 v) {
-  for (int i = lanes; i < LANES; ++i) v[i] = 0;
+  if (lanes < LANES) {
+    int32_t some[LANES] = {};
+    store(some, v, lanes);
+    v = load<I16>(some);
+  }
   // uint32 planes[p][c / 32][j], bits c % 32 and up; the last half word of a pixel clears what it does not
   // fill.
   uint8_t* word = words + 4 * (c / 32) * sink.plane_count + c / 16 % 2 * 2;
@@ -166,7 +168,25 @@ LOWBIT_INLINE void store_image(const Sink& sink, int64_t pixel, int c, int lanes
       store_rows<N, false>(to, sink.pixels, valid, lanes, channel);
     }
   } else {
-    for (int i = 0; i < lanes; ++i) LOWBIT_EACH(n, N) if (n < valid) to[i * sink.pixels + n] = f[n][i];
+    float rows[N][LANES];
+    LOWBIT_EACH(n, N) store(rows[n], f[n]);
+#if defined(__SSE2__)
+    if constexpr (N == 4) {
+      if (valid == 4 && lanes == LANES) {
+        LOWBIT_EACH(i, 4) {
+          __m128 a = _mm_loadu_ps(rows[0] + 4 * i), b = _mm_loadu_ps(rows[1] + 4 * i),
+                 c = _mm_loadu_ps(rows[2] + 4 * i), d = _mm_loadu_ps(rows[3] + 4 * i);
+          _MM_TRANSPOSE4_PS(a, b, c, d);
+          _mm_storeu_ps(to + (4 * i + 0) * sink.pixels, a);
+          _mm_storeu_ps(to + (4 * i + 1) * sink.pixels, b);
+          _mm_storeu_ps(to + (4 * i + 2) * sink.pixels, c);
+          _mm_storeu_ps(to + (4 * i + 3) * sink.pixels, d);
+        }
+        return;
+      }
+    }
+#endif
+    for (int i = 0; i < lanes; ++i) LOWBIT_EACH(n, N) if (n < valid) to[i * sink.pixels + n] = rows[n][i];
   }
 }
 

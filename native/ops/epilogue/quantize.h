@@ -19,12 +19,12 @@ LOWBIT_INLINE I16 quantize_lanes(F16 v, const Stage& s) {
   const F16 far = splat(1048576.0f), low = splat(s.p3), high = splat(s.p4);
   F16 q = v / s.p0;
   if (s.p1 != 0) q = q - s.p1;
-  q = q > -far ? q : -far;
-  q = q < far ? q : far;
+  q = select(q > -far, q, -far);
+  q = select(q < far, q, far);
   F16 code = round_even(q) + s.p2;
-  code = code > low ? code : low;
-  code = code < high ? code : high;
-  return __builtin_convertvector(code - low, I16);
+  code = select(code > low, code, low);
+  code = select(code < high, code, high);
+  return to_int(code - low);
 }
 
 LOWBIT_INLINE int32_t quantize_one(float v, const Stage& s) {

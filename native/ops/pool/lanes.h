@@ -34,7 +34,7 @@ LOWBIT_INLINE void pool_max_floats(const PoolWindow& w, int32_t* out) {
                                               __attribute__((always_inline)) {
                                                 const F16 x = load_some<F16>(p, lanes);
                                                 // v = x > v or x is NaN ? x : v;
-                                                return first ? x : ((x > v) | (x != x) ? x : v);
+                                                return first ? x : select((x > v) | (x != x), x, v);
                                               });
     store(out + c, v);
   }
@@ -72,7 +72,7 @@ LOWBIT_INLINE void pool_mean_codes(const PoolWindow& w, int32_t* out) {
             return v + widen(load_some<B16>(p, lanes));
           });
       const I16 units = sum * w.slope + w.first * static_cast<int32_t>(n);
-      store(out + c, __builtin_convertvector(units, F16) * w.scales[0] / w.count);
+      store(out + c, to_float(units) * w.scales[0] / w.count);
     }
     return;
   }
