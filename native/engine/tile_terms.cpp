@@ -97,6 +97,15 @@ LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
   }
   // Weights of the last block are prefetched past their end.
   layer.tiles.assign(static_cast<size_t>(size + 64), 0);
+  // Where the codes of every step are in a row of weights, -1 for bytes that are no channel.
+  std::vector<int32_t> sources;
+  for (const KStep& step : steps) {
+    for (int64_t i = 0; i < STEP_BYTES; ++i) {
+      const int64_t at = step.first + i;
+      sources.push_back(
+          i < step.count ? static_cast<int32_t>(at % spec.inner * taps + step.tap + at / spec.inner) : -1);
+    }
+  }
   std::vector<int64_t> sums;
   each_row(spec, [&](int64_t o, const uint8_t* codes) {
     const int64_t in_group = o % spec.outer, lane = in_group % LANES;
@@ -105,18 +114,17 @@ LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
       const Packing& pack = packings[w];
       LayerTerm* term = &layer.terms[w * spec.inputs.size()];
       uint8_t* to = layer.aligned_tiles() + term->weight + block * count * tile_bytes(pack.bits);
-      for (const KStep& step : steps) {
+      for (int64_t step = 0; step < count; ++step, to += tile_bytes(pack.bits)) {
+        const int32_t* source = sources.data() + step * STEP_BYTES;
         for (int64_t i = 0; i < STEP_BYTES; ++i) {
           uint8_t code = pack.zero;
-          if (i < step.count) {
-            const int64_t at = step.first + i;
-            code = codes[at % spec.inner * taps + step.tap + at / spec.inner];
+          if (source[i] >= 0) {
+            code = codes[source[i]];
             if (pack.bits == 8) code = static_cast<uint8_t>(operands[w].operand[code]);
           }
           const CodeAt at = code_at(pack.bits, static_cast<int>(i / 4), static_cast<int>(4 * lane + i % 4));
           to[at.byte] = static_cast<uint8_t>(to[at.byte] | code << at.shift);
         }
-        to += tile_bytes(pack.bits);
       }
       sum_taps(spec, codes, spec.weight_units[w], sums);
       for (size_t x = 0; x < spec.inputs.size(); ++x)
