@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 PARTS = {
     "layers": ["kernels.py", "conv3x3", "--seconds", "0.5"],
     "matrices": ["kernels.py", "linear", "--seconds", "0.6"],
@@ -29,7 +30,7 @@ def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "docs" / "runtime")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "runtime")
     options = parser.parse_args()
     for part in options.parts or PARTS:
         if part not in PARTS:
@@ -37,9 +38,9 @@ def main() -> None:
         options.folder.mkdir(parents=True, exist_ok=True)
         script, *rest = PARTS[part]
         print(f"-- {part}", flush=True)
-        subprocess.run(
-            [sys.executable, str(HERE / script), *rest, "--json", str(options.folder / f"{part}.json")], check=True
-        )
+        file = (options.folder / f"{part}.json").resolve()
+        file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+        subprocess.run([sys.executable, str(HERE / script), *rest, "--json", str(file)], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":
