@@ -14,7 +14,7 @@ from lowbit.training.recipes import parse_recipe
 from tests.analysis.illnesses import HEALTHY, ILL, labels_of
 from tests.analysis.networks import blobs, trained
 
-UNREAD = ("kappa", "sensitivity", "flipped", "surface")
+UNREAD = ("kappa", "sensitivity", "flipped", "surface", "temperature", "softness", "gradients")
 RECIPE = """
 data: digits
 model: digits_net

@@ -10,6 +10,9 @@ lipschitz.py              what layers can amplify
 sensitivity.py            one tensor at one width
 bits.py, allocation.py    bits for every layer within a budget
 surface.py                the loss around the weights
+temperature.py            error of mixtures against the temperature of their softmax
+softness.py               sigmoid quantizers while they are soft and once they are hard
+gradients.py              what updates lose under quantized gradients
 trials.py                 remedies without training, tried
 findings.py, advice.py    all of it, and the rules that recommend
 diagnosis.py, cache.py    everything in order, kept on disk

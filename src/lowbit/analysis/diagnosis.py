@@ -13,15 +13,18 @@ from torch import nn
 from lowbit.analysis.advice import LOST, Advice, advise
 from lowbit.analysis.cache import Cache, digest
 from lowbit.analysis.findings import Context, Findings
+from lowbit.analysis.gradients import gradient_table
 from lowbit.analysis.kappa import kappa_table
 from lowbit.analysis.lipschitz import lipschitz_table
 from lowbit.analysis.noise import noise_table
 from lowbit.analysis.samples import Samples, first, samples
 from lowbit.analysis.sensitivity import sensitivity
+from lowbit.analysis.softness import softness_table
 from lowbit.analysis.split import split, split_by_layer
 from lowbit.analysis.sqnr import sqnr_table
 from lowbit.analysis.surface import loss_surface
 from lowbit.analysis.switches import quantizing, weight_layers
+from lowbit.analysis.temperature import temperature_table
 from lowbit.analysis.trials import trials
 from lowbit.analysis.usage import usage_table
 from lowbit.quantizers.base import Quantizer
@@ -45,6 +48,9 @@ STEPS: Mapping[str, str] = {
     "trials": "remedies on trial",
     "flipped": "inputs that changed their class",
     "surface": "loss around the weights",
+    "temperature": "error of mixtures against temperature",
+    "softness": "soft levels against hard ones",
+    "gradients": "updates under quantized gradients",
 }
 """Measurements in order, with what they measure in words."""
 Show = Callable[[str, int, int], None]
@@ -188,6 +194,9 @@ def _measure(name: str, model: nn.Module, data: Samples, found: Mapping[str, Tab
         "trials": lambda: trials(model, data, found["parts"]),
         "flipped": lambda: flipped_table(model, data),
         "surface": lambda: loss_surface(model, first(data, SURFACE_INPUTS)),
+        "temperature": lambda: temperature_table(model),
+        "softness": lambda: softness_table(model, data),
+        "gradients": lambda: gradient_table(model, first(data, SURFACE_INPUTS)),
     }
     return measurements[name]()
 
