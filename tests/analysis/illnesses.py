@@ -30,6 +30,14 @@ def stale_statistics() -> Case:
     return net, Context()
 
 
+def dead_input() -> Case:
+    """A learned step that training has driven through zero."""
+    net = low_bit(trained(depth=4), "l2:6", "lsq:6")
+    with torch.no_grad():
+        net[4].input_quantizer.scale.fill_(-0.003)
+    return net, TRAINED
+
+
 def narrow_range() -> Case:
     """A scale that clips most of a layer's inputs."""
     net = low_bit(trained(depth=4), "l2:6", "lsq:6")
@@ -107,6 +115,7 @@ def both_after_training() -> Case:
 
 ILL: dict[str, Callable[[], Case]] = {
     "batchnorm": stale_statistics,
+    "dead-step": dead_input,
     "tensor-range": narrow_range,
     "channel-scales": unequal_filters,
     "weak-layer": one_weak_layer,

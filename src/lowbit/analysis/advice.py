@@ -25,6 +25,8 @@ LOST = 0.5
 """Points of accuracy (without labels, of agreement) from which a loss is spoken of."""
 DEEP = 8
 """Layers with weights from which depth is a cause of its own."""
+DEAD = 1e-4
+"""Largest level over largest value, under which a tensor has no levels: learned steps end at 1e-8."""
 AMPLIFIED = 6.0
 """Decibels: noise at the output is four times the sum of what was put in."""
 
@@ -88,7 +90,7 @@ def batchnorm(findings: Findings) -> Made:
     """Running statistics are not those of the quantized network."""
     spared = findings.spared(NORMS)
     row = findings.trial(NORMS)
-    if row is None or spared < 0.3:
+    if row is None or spared < 0.3 or _dead(findings):
         return None
     modifiers = [*_recipe(findings).get("modifiers", []), {"name": "bn-reestimate"}]
     return (
@@ -99,9 +101,25 @@ def batchnorm(findings: Findings) -> Made:
     )
 
 
+def dead_step(findings: Findings) -> Made:
+    """A learned step was driven through zero, where training cannot bring it back."""
+    dead = _dead(findings)
+    if not dead:
+        return None
+    first = dead[0]
+    others = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
+    return (
+        f"Train again with steps that learn slower: the step of the {first['role']} of {first['layer']} is dead.",
+        f"All {first['levels']} levels of the {first['role']} of {first['layer']}{others} lie within "
+        f"{max(map(abs, first['values'])):.1g} of zero, its values within {_reach(first):.2g}",
+        1.0,
+        {"optimizer": {**_recipe(findings).get("optimizer", {}), "scale_lr": 0.1}},
+    )
+
+
 def tensor_range(findings: Findings) -> Made:
     """One tensor's levels do not fit its values."""
-    if _stale(findings):
+    if _stale(findings) or _dead(findings):
         return None
     spared, row = findings.best(RANGE)
     if row is None or spared < 0.4:
@@ -253,8 +271,8 @@ def distill(findings: Findings) -> Made:
 
 
 RULES: Sequence[Rule] = (
-    batchnorm, tensor_range, channel_scales, weak_layer, weights_first, activations_first, lipschitz, shallower,
-    cyclical_rate, attention, distill,
+    dead_step, batchnorm, tensor_range, channel_scales, weak_layer, weights_first, activations_first, lipschitz,
+    shallower, cyclical_rate, attention, distill,
 )  # fmt: skip
 
 
@@ -267,7 +285,19 @@ def _stale(findings: Findings) -> bool:
 
 
 def _misfit(findings: Findings) -> bool:
-    return findings.best(RANGE)[0] >= 0.4
+    return bool(_dead(findings)) or findings.best(RANGE)[0] >= 0.4
+
+
+def _dead(findings: Findings) -> list[Mapping[str, Any]]:
+    """Tensors whose levels are all zero beside their values."""
+    return [
+        row for row in findings.tables["usage"].rows
+        if 0 < max(map(abs, row["values"])) < DEAD * _reach(row)
+    ]  # fmt: skip
+
+
+def _reach(row: Mapping[str, Any]) -> float:
+    return max(abs(row["lowest"]), abs(row["highest"]))
 
 
 def _explained(findings: Findings) -> bool:

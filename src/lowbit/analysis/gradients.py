@@ -54,7 +54,8 @@ def gradient_table(model: nn.Module, data: Samples, widths: Sequence[int] = WIDT
     Returns:
         A row for each layer and method of gradients: `below` (share of the gradients at the layer's output that are
         under half a step), `sqnr` (dB) and `cosine` (-1 to 1) of the gradient of its weight against the float one's.
-        Where the model quantizes gradients itself, rows `own` have its method, without `below`. Where no weight is trained, no rows.
+        Where the model quantizes gradients itself, rows `own` have its method, without `below`. Where no weight is
+        trained, no rows.
     """
     layers = {name: layer for name, layer in weight_layers(model).items() if layer.weight.requires_grad}
     if not layers:
