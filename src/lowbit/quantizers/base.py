@@ -160,6 +160,9 @@ class Quantizer(nn.Module):
     arithmetic: ClassVar[bool] = True
     """Whether `lowbit.grid.quantize` encodes activations; else `convert` finds thresholds by bisecting `encode`."""
 
+    must_be_positive: ClassVar[tuple[str, ...]] = ()
+    """Learned parameters that act as 1e-8 where training pushes them to zero or below."""
+
     def __init__(
         self,
         bits: int,

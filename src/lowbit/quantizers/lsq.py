@@ -60,6 +60,7 @@ class LSQ(Quantizer):
         name="lsq", family="learned step", kind="WA", min_bits=1, min_signed_bits=2, learned="scale",
         paper="Esser 2020", equation="1-3",
     )  # fmt: skip
+    must_be_positive: ClassVar[tuple[str, ...]] = ("scale",)
 
     def __init__(self, bits: int, *, init: str = "mean", **common: Any) -> None:
         super().__init__(bits, **common)

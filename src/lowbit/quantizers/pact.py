@@ -60,6 +60,7 @@ class PACT(Quantizer):
         name="pact", family="learned clip", kind="A", min_bits=1, min_signed_bits=2, learned="clip",
         paper="Choi 2018", equation="1-3",
     )  # fmt: skip
+    must_be_positive: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __init__(self, bits: int, *, init: str | float = "mse", role: str = "activation", **common: Any) -> None:
         super().__init__(bits, role=role, **common)

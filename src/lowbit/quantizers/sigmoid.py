@@ -70,6 +70,7 @@ class Sigmoid(Quantizer):
     )  # fmt: skip
     mixes: ClassVar[bool] = True
     arithmetic: ClassVar[bool] = False
+    must_be_positive: ClassVar[tuple[str, ...]] = ("slope",)
     biases: Tensor
     temperature: Tensor
     ended: Tensor

@@ -55,6 +55,7 @@ class TTQ(Quantizer):
         name="ttq", family="ternary", kind="W", min_bits=2, max_bits=2, grid="Codebook", learned="two levels",
         paper="Zhu 2017", equation="4-9",
     )  # fmt: skip
+    must_be_positive: ClassVar[tuple[str, ...]] = ("positive", "negative")
 
     def __init__(self, bits: int = 2, *, threshold: float = 0.05, **common: Any) -> None:
         super().__init__(bits, **common)

@@ -40,6 +40,7 @@ class TwoBit(Quantizer):
         name="twobit", family="least squares", kind="W", min_bits=2, max_bits=2, grid="Levels", paper="Meng 2017",
         equation="section 3", channel=True,
     )  # fmt: skip
+    must_be_positive: ClassVar[tuple[str, ...]] = ("alpha",)
     alpha: Tensor
 
     def __init__(self, bits: int = 2, *, learned: bool = False, **common: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lowbit.training.dead_steps import dead_line, dead_steps
 from lowbit.training.lightning import LowbitModule, ProcedureCallback
 from lowbit.training.log import Row
 from lowbit.training.pl import pl
@@ -26,6 +27,7 @@ class EpochProgress(pl.Callback):
         self.recorder, self.title = recorder, title
         self.console = console or Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
+        self._dead: set[str] = set()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
@@ -73,6 +75,11 @@ class EpochProgress(pl.Callback):
         """Print the epoch's row."""
         if trainer.is_global_zero and self.recorder.rows:
             self._say(epoch_line(self.title, self.recorder.rows[-1], trainer.max_epochs or 0))
+            assert isinstance(pl_module, LowbitModule)
+            dead = [path for path in dead_steps(pl_module.model) if path not in self._dead]
+            if dead:
+                self._say(dead_line(dead))
+                self._dead.update(dead)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
