@@ -8,28 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid
 from lowbit.quantizers.base import Card, Quantizer
-from lowbit.quantizers.ste import straight
+from lowbit.quantizers.ste import ScaleGradient, straight
 
 NORMALIZE = ("none", "detach", "in_graph")
-
-
-class _Share(Function):
-    """Identity forward; the gradient is multiplied by a share."""
-
-    @staticmethod
-    def forward(ctx: Any, units: Tensor, share: Tensor) -> Tensor:
-        ctx.save_for_backward(share)
-        return units.view_as(units)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.saved_tensors[0], None
 
 
 def _after_loading(mixture: nn.Module, _: Any) -> None:
@@ -222,7 +206,7 @@ class Mixture(Quantizer):
             return self.hard.units(x, scales)
         shares = self.shares().detach().to(x.dtype)
         found = [
-            _Share.apply(straight(x, x.detach())[None] if part is None else part.units(x, own), share)
+            ScaleGradient.apply(straight(x, x.detach())[None] if part is None else part.units(x, own), share)
             for part, own, share in zip(self.parts, self._scales(x), shares, strict=True)
         ]
         return torch.cat(found)

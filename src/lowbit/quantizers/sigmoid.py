@@ -8,31 +8,15 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from lowbit.grid import Grid, Levels
 from lowbit.quantizers.base import Card, Quantizer, number
 from lowbit.quantizers.kmeans import centers
-from lowbit.quantizers.ste import Positive, Replace, Within
+from lowbit.quantizers.ste import Positive, Replace, ScaleGradient, Within
 
 SETS = {1: (-1, 1), 2: (-1, 0, 1), 3: (-4, -2, -1, 0, 1, 2, 4)}
 """bits: levels of weights where the paper names a set; other widths take all integers of n bits but the lowest."""
 SAMPLE = 1 << 14
-
-
-class _ValueDomain(Function):
-    """Identity forward; multiplies the gradient, dL/d(value), by the scale, so that autograd goes on from the units."""
-
-    @staticmethod
-    def forward(ctx: Any, units: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(scale)
-        return units.view_as(units)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.saved_tensors[0], None
 
 
 class Sigmoid(Quantizer):
@@ -161,7 +145,8 @@ class Sigmoid(Quantizer):
         scale = (self.scales(x) if scales is None else scales)[0].detach()
         scale = torch.where(scale == 0, 1.0, scale)  # zeros must still train
         temperature = self.temperature.to(x.dtype)
-        trained = _ValueDomain.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
+        # the units' gradient becomes that of the value, dL/dq
+        trained = ScaleGradient.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
         if not self.training:
             return Replace.apply(trained, self._steps(x))[None]
         with torch.no_grad():

@@ -51,17 +51,20 @@ class Scaled(Function):
 
 
 class ScaleGradient(Function):
-    """Identity forward; the gradient is multiplied by a constant."""
+    """Identity forward; the gradient is multiplied by a constant, a number or a tensor that broadcasts over it."""
 
     @staticmethod
-    def forward(ctx: Any, scale: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return scale.view_as(scale)
+    def forward(ctx: Any, x: Tensor, factor: float | Tensor) -> Tensor:
+        if isinstance(factor, Tensor):
+            ctx.save_for_backward(factor)
+        else:
+            ctx.factor = factor
+        return x.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None
+        return grad * (ctx.saved_tensors[0] if ctx.saved_tensors else ctx.factor), None
 
 
 class Positive(Function):
