@@ -6,6 +6,7 @@ import shlex
 import pytest
 import torch
 
+from lowbit.analysis.diagnosis import STEPS
 from lowbit.cli import main
 from lowbit.cli.diagnosis import chosen
 from lowbit.data import load
@@ -25,9 +26,10 @@ def test_a_page_and_its_json(capsys, low_run, tmp_path):
     page = tmp_path / "report.html"
     code, text, err = run(capsys, "diagnose", low_run, "-o", page, "--images", "64")
     assert code == 0 and "Quantization costs" in text
-    assert err.splitlines()[0] == "diagnose 1/12  methods of the layers" and len(err.splitlines()) == 12
+    assert err.splitlines()[0] == f"diagnose 1/{len(STEPS)}  methods of the layers"
+    assert err.splitlines()[len(STEPS) :] == [f"diagnose 1/2  packing {low_run}", "diagnose 2/2  timing, in turns"]
     record = json.loads((tmp_path / "report.json").read_text())
-    assert record["diagnosis"]["images"] == 64 and record["provenance"]["seed"] == 1
+    assert record["diagnosis"]["images"] == 64 and record["sources"][-1]["seed"] == 1
     assert record["diagnosis"]["cause"] in text and record["diagnosis"]["cause"] in record["lead"]
     for part in ("What to do", "Layer by layer", "Use of the levels"):
         assert part in page.read_text()

@@ -12,6 +12,7 @@ from lowbit.report.figures import figures
 from lowbit.report.page import MAX_BYTES, write_page
 
 LAYER = {
+    "run": "",
     "layer": "conv1", "kind": "conv", "W": 2, "A": 2, "grid": "uniform -2..1", "activation_grid": "uniform 0..3",
     "kernel": "planes", "parameters": 9, "MACs": 900, "bytes": 3, "exact": True, "weight_sqnr": 9.5,
     "activation_sqnr": None,
@@ -56,8 +57,8 @@ def test_page_is_one_small_file_with_everything(content, tmp_path):
 def test_charts_have_the_numbers_of_the_content(content):
     charts = {chart["id"]: chart["figure"] for chart in figures(content)}
     assert set(charts) == {"size", "speed", "curves-accuracy", "curves-loss", "errors"}
-    assert [trace["y"] for trace in charts["size"]["data"]] == [[80.0], [78.0]]
-    assert charts["speed"]["data"][0]["x"] == [10.0, 2.5]
+    assert [trace["y"] for trace in charts["size"]["data"]] == [[78.0], [80.0], [78.0, 80.0]]  # ours, others, front
+    assert [trace["x"] for trace in charts["speed"]["data"]] == [[2.5], [10.0], [2.5, 10.0]]
     assert charts["curves-accuracy"]["data"][0]["y"] == [49.0, 78.0]
     assert charts["errors"]["data"][0]["y"] == [9.5, 12.0]
 

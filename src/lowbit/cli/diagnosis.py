@@ -1,4 +1,4 @@
-"""`lowbit diagnose`: a finished run is measured, the cause of its loss named, and a page written about it."""
+"""`lowbit diagnose` and `lowbit report`: runs are measured, and a page is written about them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from lowbit.analysis import Context, Diagnosis, diagnose
 from lowbit.analysis.diagnosis import Show
 from lowbit.atomic import require_writable
 from lowbit.data import DataSet
-from lowbit.errors import InvalidInput, LowbitError
+from lowbit.errors import InvalidInput
+from lowbit.table import Table
 from lowbit.training.evaluate import evaluate
-from lowbit.training.runs import FLOAT, Trained, load_run
+from lowbit.training.runs import Trained, load_run
 
 BATCH = 256
 CACHE = "diagnosis"
+BEST = (("bytes", "size"), ("us_1", "time"))
+"""Pareto fronts in words."""
 
 
 def diagnose_run(run: Path, output: Path, *, images: int, progress: bool) -> tuple[Diagnosis, dict[str, Any]]:
@@ -56,11 +59,40 @@ def diagnose_run(run: Path, output: Path, *, images: int, progress: bool) -> tup
         float_accuracy=_float_accuracy(trained, x, y),
     )
     batches = list(zip(x.split(BATCH), y.split(BATCH), strict=True))
-    with _shown(progress) as show:
+    with shown(progress, "diagnose") as show:
         found = diagnose(trained.model, batches, context=context, cache=run / CACHE, show=show)
-    content = content_of_diagnosis(trained, found, x)
+        content = content_of_diagnosis(trained, found, x, show=show)
     write_page(content, output)
     return found, content
+
+
+def report_runs(runs: list[Path], output: Path, *, progress: bool) -> tuple[dict[str, Any], Table]:
+    """Write the page about several runs.
+
+    Returns:
+        What is on the page, and its comparison as a table.
+
+    Raises:
+        InvalidInput: a folder holds no finished run or is given twice, or the page cannot be written.
+    """
+    from lowbit.report.from_runs import content_of
+    from lowbit.report.page import write_page
+
+    require_writable(output)
+    with shown(progress, "report") as show:
+        content = content_of(runs, show=show)
+    write_page(content, output)
+    fronts = content["fronts"]
+    rows = [
+        {
+            "run": row["name"], "accuracy": row["accuracy"], "bytes": row["bytes"], "µs, batch 1": row["us_1"],
+            "timed by": row["timed_by"],
+            "best in": ", ".join(word for cost, word in BEST if row["name"] in fronts[cost]),
+        }
+        for row in content["contenders"]
+    ]  # fmt: skip
+    marked = [f"{row['name']}: {row['reason']}" for row in content["contenders"] if row["reason"]]
+    return content, Table(tuple(rows[0]), rows, notes=marked)
 
 
 def chosen(data: DataSet, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,25 +110,24 @@ def chosen(data: DataSet, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _float_accuracy(trained: Trained, x: torch.Tensor, y: torch.Tensor) -> float | None:
     """Percent on the same inputs, of the float run that this one started from, if it is still there."""
-    folder = Path(trained.recipe.start) if trained.recipe.start else trained.folder / FLOAT
-    try:
-        start = load_run(folder)
-    except LowbitError:
-        return None
-    return None if start.recipe.low_bit else evaluate(start.model, x, y).accuracy
+    from lowbit.report.diagnosed import float_run
+
+    folder = float_run(trained)
+    return None if folder is None else evaluate(load_run(folder).model, x, y).accuracy
 
 
 @contextmanager
-def _shown(progress: bool) -> Iterator[Show]:
+def shown(progress: bool, command: str) -> Iterator[Show]:
+    """A bar on a terminal, and lines where standard error is none; neither without `progress`."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description:<30}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal))
-    task = bar.add_task("diagnosing", total=None)
+    task = bar.add_task(command, total=None)
 
     def show(name: str, done: int, total: int) -> None:
         bar.update(task, description=name, completed=done, total=total)
         if progress and not console.is_terminal and done < total:
-            console.print(f"diagnose {done + 1}/{total}  {name}", markup=False)
+            console.print(f"{command} {done + 1}/{total}  {name}", markup=False)
 
     with bar:
         yield show

@@ -244,16 +244,18 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page; its numbers go beside it as .json.")],
     threads: Threads = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json_: Json = False,
 ) -> None:
-    """Put one or several runs on one HTML page that opens offline."""
-    from lowbit.atomic import require_writable
-    from lowbit.report import report as write_report
+    """Put one or several runs on one HTML page that opens offline: accuracy against size and measured time.
 
-    require_writable(output)
+    Times are taken on one thread, in turns; a run that cannot be packed, or whose data is not here, is marked.
+    """
+    from lowbit.cli.diagnosis import report_runs
+
     _use_threads(threads)
-    content = write_report(runs, output)
-    _say(content, json_, f"{output}: {len(content['contenders'])} run(s), {len(content['layers'])} layers")
+    content, text = report_runs(runs, output, progress=not (quiet or json_))
+    _say(content, json_, f"{text}\n\n{output}: {len(content['contenders'])} run(s), {len(content['layers'])} layers")
 
 
 @app.command(epilog="Example: lowbit reproduce dqa-table1 --budget small --jobs 2")

@@ -2,18 +2,22 @@
 
 title, lead        texts
 cards              [{label, value, note}]
-contenders         [{name, ours, accuracy, bytes, us_1, us_64, spread}]; missing numbers are None
-layers             [{layer, kind, W, A, grid, activation_grid, kernel, parameters, MACs, bytes, exact,
+contenders         [{name, kind, ours, data, accuracy, bytes, us_1, us_1_low, us_1_high, us_64, spread, timed_by,
+                     reason}]; missing numbers are None; kind is a key of `lowbit.report.pareto.KINDS`; reason says why
+                     a network is not packed, not exact, or not measured
+fronts             {bytes: [name], us_1: [name]}, those that none beats in accuracy and this cost; only of runs
+layers             [{run, layer, kind, W, A, grid, activation_grid, kernel, parameters, MACs, bytes, exact,
                      weight_sqnr, activation_sqnr}]
-curves             [{name, rows}], rows as in log.csv
+curves             [{name, rows, parts}], rows as in log.csv; parts of mixtures by place
 notes              sentences about how the numbers were taken
-provenance         see `lowbit.provenance`
+provenance         of the page and its times, see `lowbit.provenance`
+sources            [{name, folder, ...}], the provenance of each run; only of runs
 diagnosis          see `lowbit.report.diagnosed`; only of a diagnosed run
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lowbit.infer import LAYERS
@@ -31,13 +35,22 @@ def layer_rows(
     table: Mapping[str, Any],
     kernels: Mapping[str, str],
     errors: Mapping[str, Mapping[str, float | None]],
+    run: str = "",
 ) -> list[dict[str, Any]]:
-    """Rows of a program's summary with the kernel that runs here and the errors of the network's layer."""
+    """Rows of a program's summary with the kernel that runs here and the errors of the network's layer.
+
+    Args:
+        table: of `Program.summary`, as plain data.
+        kernels: from `layer_kernels`.
+        errors: from `lowbit.analysis.sqnr.layer_errors`.
+        run: the name of the run, where there are several.
+    """
     rows = []
     for row in table["rows"]:
         error = errors.get(row["layer"], {})
         rows.append(
             {
+                "run": run,
                 "layer": row["layer"],
                 "kind": row["kind"],
                 "W": row["W"],
@@ -56,10 +69,29 @@ def layer_rows(
     return rows
 
 
-def contender(name: str, *, ours: bool = False, **numbers: float | None) -> dict[str, Any]:
-    """One row of the comparison; numbers that were not measured are None."""
-    known = dict.fromkeys(("accuracy", "bytes", "us_1", "us_64", "spread"))
-    return {"name": name, "ours": ours, **known, **numbers}
+NUMBERS = ("accuracy", "bytes", "us_1", "us_1_low", "us_1_high", "us_64", "spread")
+
+
+def contender(
+    name: str,
+    *,
+    ours: bool = False,
+    kind: str | None = None,
+    data: str | None = None,
+    timed_by: str | None = None,
+    reason: str | None = None,
+    **numbers: float | None,
+) -> dict[str, Any]:
+    """One row of the comparison; numbers that were not measured are None.
+
+    Example:
+        >>> contender("net", ours=True, accuracy=98.0)["kind"]
+        'low-bit'
+    """
+    kind = kind or ("low-bit" if ours else "other")
+    known = dict.fromkeys(NUMBERS)
+    return {"name": name, "kind": kind, "ours": ours, "data": data, **known, **numbers, "timed_by": timed_by,
+            "reason": reason}  # fmt: skip
 
 
 def times(value: float, more: str, less: str) -> str:
@@ -95,8 +127,3 @@ def size(count: float) -> str:
     if count < 1000:
         return f"{count:.0f} B"
     return f"{count / 1000:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
-
-
-def finite(numbers: Sequence[float | None]) -> list[float]:
-    """Those that were measured."""
-    return [number for number in numbers if number is not None]

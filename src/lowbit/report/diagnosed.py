@@ -4,6 +4,7 @@ content["diagnosis"]   cause, images, advice, tables (see `lowbit.analysis.diagn
                        layers    [{layer, W, A, weight, activation, measured, alone, dead, clipped, entropy, kappa,
                                    lipschitz}], one row a layer from all tables
                        examples  [{title, image}], inputs that changed their class, as PNG addresses
+                       pictured  whether inputs are images
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,40 +21,38 @@ from torch import Tensor
 
 from lowbit.analysis.diagnosis import Diagnosis
 from lowbit.analysis.trials import share_of
-from lowbit.report.content import size
+from lowbit.errors import LowbitError
 from lowbit.report.from_runs import content_of
-from lowbit.training.runs import FLOAT, RESULT, Trained
+from lowbit.report.headline import headline
+from lowbit.training.runs import FLOAT, Trained, load_run
 
+Show = Callable[[str, int, int], None]
 PIXELS = 64
 """Larger images are shown at every second (third, ...) pixel."""
 
 
-def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor) -> dict[str, Any]:
+def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor, *, show: Show | None = None) -> dict[str, Any]:
     """What the page shows.
 
     Args:
         trained: the run.
         found: its diagnosis.
         x: the inputs that it was measured on.
+        show: called while sizes and times are taken.
     """
-    start = trained.folder / FLOAT
-    folders = [start, trained.folder] if (start / RESULT).exists() else [trained.folder]
-    content = content_of(folders)
+    start = float_run(trained)
+    folders = [trained.folder] if start is None else [start, trained.folder]
+    content = content_of(folders, floats=True, **({} if show is None else {"show": show}))
     record = found.to_dict()
-    both = found.tables["split"].rows[3]
-    own = content["contenders"][-1]
-    cards = [
-        {"label": "Accuracy", "value": f"{own['accuracy']:.2f} %", "note": f"of {trained.result['images']} images"},
-        {"label": "Agreement", "value": f"{both['agreement']:.1f} %", "note": "same class without quantizers"},
-        {"label": "Size", "value": size(own["bytes"]), "note": "bytes on disk"},
-        {
-            "label": "Speed",
-            "value": "not measured" if own["us_1"] is None else f"{own['us_1']:.0f} µs",
-            "note": "an image, batch 1, one thread",
-        },
-    ]
+    own = content["contenders"][len(folders) - 1]
+    floats = next((row for row in content["contenders"] if row["kind"] == "float"), None)
     record["layers"] = layer_rows(found)
     record["examples"] = examples(found, x, trained.data.classes)
+    record["pictured"] = pictured(x)
+    cards = headline(
+        own, floats, images=trained.result["images"], on=trained.result["evaluated_on"],
+        agreement=found.tables["split"].rows[3]["agreement"], inputs=found.images,
+    )  # fmt: skip
     return content | {
         "title": f"Diagnosis: {own['name']}",
         "lead": found.cause,
@@ -63,6 +63,15 @@ def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor) -> dict[
             f"Diagnosed on {found.images} test inputs; the float network has the same weights and no quantizers.",
         ],
     }
+
+
+def float_run(trained: Trained) -> Path | None:
+    """Folder of the float run that a run started from, if it is still there and finished."""
+    folder = Path(trained.recipe.start) if trained.recipe.start else trained.folder / FLOAT
+    try:
+        return None if load_run(folder).recipe.low_bit else folder
+    except LowbitError:
+        return None
 
 
 def layer_rows(found: Diagnosis) -> list[dict[str, Any]]:
@@ -95,7 +104,7 @@ def _percent(share: float | None) -> float | None:
 
 def examples(found: Diagnosis, x: Tensor, classes: tuple[str, ...]) -> list[dict[str, str]]:
     """Images that the quantized network sees as another class; none where inputs are no images."""
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
+    if not pictured(x):
         return []
     return [
         {
@@ -105,6 +114,16 @@ def examples(found: Diagnosis, x: Tensor, classes: tuple[str, ...]) -> list[dict
         }
         for row in found.tables["flipped"].rows
     ]
+
+
+def pictured(x: Tensor) -> bool:
+    """Whether inputs are images, gray or in color.
+
+    Example:
+        >>> pictured(torch.zeros(5, 3, 32, 32)), pictured(torch.zeros(5, 2))
+        (True, False)
+    """
+    return x.ndim == 4 and x.shape[1] in (1, 3)
 
 
 def png(image: Tensor) -> str:

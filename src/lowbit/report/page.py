@@ -46,6 +46,7 @@ def render(content: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["size"] = size
+    environment.tests["startingwith"] = str.startswith
     environment.filters["thousands"] = lambda value: f"{value:,}"
     charts = figures(content)
     templates = resources.files("lowbit.report") / "templates"

@@ -11,15 +11,22 @@ import plotly.graph_objects as go
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "solid")
+HEIGHT, LEGEND = 330, 19
+"""Pixels of a chart, and of each entry of its legend beyond the second."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
 def chart(name: str, title: str, text: str, figure: go.Figure) -> dict[str, Any]:
-    """A figure in the page's style, with what it says for those who cannot see it."""
+    """A figure in the page's style, with what it says for those who cannot see it.
+
+    The legend stands above the plot, a line for each entry on a phone, so the figure grows with it.
+    """
+    named = [trace for trace in figure.data if trace.name and trace.showlegend is not False]
+    entries = len(named) if len(named) > 1 or any(trace.showlegend for trace in named) else 0
     figure.update_layout(
         template="none",
         margin={"l": 64, "r": 16, "t": 12, "b": 52},
-        height=330,
+        height=HEIGHT + LEGEND * max(0, entries - 2),
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},

@@ -25,9 +25,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Filters: an input hides the rows of its table that do not hold its text.
 for (const input of document.querySelectorAll("input[data-filter]")) {
   const table = document.getElementById(input.dataset.filter);
+  const shown = document.createElement("output");
+  shown.className = "shown";
+  input.after(shown);
   input.addEventListener("input", () => {
     const text = input.value.trim().toLowerCase();
-    for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(text);
+    const rows = [...table.tBodies[0].rows];
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(text);
+    shown.textContent = text ? rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows" : "";
   });
 }
 
