@@ -48,7 +48,7 @@ def test_charts_have_the_numbers_of_the_json():
     tables = {name: table["rows"] for name, table in content()["diagnosis"]["tables"].items()}
     charts = {one["id"]: one for one in diagnosis_charts(content()["diagnosis"])}
     assert set(charts) == {
-        "split", "parts", "sqnr", "noise", "sensitivity", "surface-float", "surface-low-bit",
+        "split", "parts", "sqnr", "noise", "sensitivity", "surface-float", "surface-low-bit", "gradients",
     }  # fmt: skip
     assert {one["id"] for one in figures(content())} == set(charts)  # the others have no numbers here
 
@@ -63,6 +63,8 @@ def test_charts_have_the_numbers_of_the_json():
     assert trace("noise", "noise by activations")["y"] == noise
     contour = charts["surface-low-bit"]["figure"]["data"][0]
     assert contour["customdata"] == tables["surface"][1]["losses"] and contour["x"] == tables["surface"][1]["axis"]
+    eight = [row["sqnr"] for row in tables["gradients"] if row["gradient"] == "dorefa:8"]
+    assert trace("gradients", "dorefa:8")["y"] == eight
     assert charts["parts"]["text"] == "the most: weights of 2"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lowbit.report.plotting import BLUE, COLOURS, DASHES, GREEN, ORANGE, PINK, SYMBOLS, chart
+from lowbit.report.training_figures import training_charts
 
 LEVELS = 64
 """Bars of a level histogram; more levels are joined."""
@@ -23,6 +24,7 @@ def diagnosis_charts(record: dict[str, Any]) -> list[dict[str, Any]]:
         noise_chart(tables["noise"]),
         sensitivity_chart(tables["sensitivity"]),
         *(surface_chart(row) for row in tables["surface"]),
+        *training_charts(tables),
     ]
 
 
