@@ -55,3 +55,18 @@ def test_a_mixture_has_a_surface_of_its_own():
     table = loss_surface(net, Samples(x, None), points=3)
     assert [row["network"] for row in table.rows] == ["float", "low-bit", "mixture"]
     assert len({str(row["losses"]) for row in table.rows}) == 3
+
+
+def test_a_mixture_that_has_ended_is_taken_as_it_began():
+    x, _ = blobs(32)
+    weight = {"method": "mixture", "parts": ["minmax:2", "minmax:8"], "bits": 2, "learned": True}
+    net = lowbit.prepare(trained(), weight, None, first="same", last="same", example=x)
+    begun = loss_surface(net, Samples(x, None), points=3).rows[2]
+    mixtures = [m for m in net.modules() if hasattr(m, "choose")]
+    for mixture in mixtures:
+        mixture.choose(0)
+    kept = copy.deepcopy(net.state_dict())
+    ended = loss_surface(net, Samples(x, None), points=3)
+    assert ended.rows[2]["losses"] == begun["losses"] != ended.rows[1]["losses"]
+    assert all(torch.equal(value, kept[key]) for key, value in net.state_dict().items())
+    assert [m.chosen for m in mixtures] == [0, 0, 0]

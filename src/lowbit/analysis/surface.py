@@ -10,7 +10,7 @@ Attention, Figure 4. The two figures of roughness are this library's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lowbit.analysis.samples import Samples
 from lowbit.analysis.switches import quantizing, weight_layers
 from lowbit.quantizers.base import Quantizer
+from lowbit.quantizers.mixture import Mixture
 from lowbit.table import Table
 from lowbit.training.evaluate import logits, score
 
@@ -88,7 +89,9 @@ def minima(losses: Tensor) -> int:
 def loss_surface(
     model: nn.Module, data: Samples, *, points: int = POINTS, reach: float = REACH, seed: int = 0
 ) -> Table:
-    """Loss of the float network, of the low-bit one, and, where quantizers mix levels, of the mixture in training.
+    """Loss of the float network, of the low-bit one, and, where quantizers mix levels, of the mixture.
+
+    A mixture that has ended is taken as it began, with equal shares, since its own would be those of the low-bit one.
 
     Args:
         model: prepared and calibrated; its weights are put back.
@@ -104,14 +107,14 @@ def loss_surface(
     with quantizing(model, weights=False, activations=False):
         y = logits(model, data.x).argmax(1) if data.y is None else data.y.cpu()
     modes = [("float", False, False), ("low-bit", True, False)]
-    if any(isinstance(m, Quantizer) and m.mixes for m in model.modules()):
+    if any(isinstance(m, Mixture) or (isinstance(m, Quantizer) and m.unfinished() > 0) for m in model.modules()):
         modes.append(("mixture", True, True))
     axis = torch.linspace(-reach, reach, points)
     shifts = directions(model, seed)
     rows = []
     for name, on, soft in modes:
         losses = torch.empty(points, points, dtype=torch.float64)
-        with quantizing(model, on, on):
+        with quantizing(model, on, on), _begun(model) if soft else nullcontext():
             for i, a in enumerate(axis):
                 for j, b in enumerate(axis):
                     with shifted(model, shifts, float(a), float(b)):
@@ -121,6 +124,27 @@ def loss_surface(
             "highest": float(losses.max()), "axis": [round(float(a), 6) for a in axis], "losses": losses.tolist(),
         })  # fmt: skip
     return Table(("network", "roughness", "minima", "lowest", "highest"), rows)
+
+
+@contextmanager
+def _begun(model: nn.Module) -> Iterator[None]:
+    """Mixtures that have ended with equal shares, for the time of the block."""
+    ended = [m for m in model.modules() if isinstance(m, Mixture) and m.unfinished() == 0]
+    before = [(m.fixed.clone(), None if m.alpha is None else m.alpha.detach().clone()) for m in ended]
+    try:
+        with torch.no_grad():
+            for mixture in ended:
+                mixture.fixed.fill_(1 / mixture.count)
+                if mixture.alpha is not None:
+                    mixture.alpha.zero_()
+        yield
+    finally:
+        with torch.no_grad():
+            for mixture, (fixed, alpha) in zip(ended, before, strict=True):
+                mixture.fixed.copy_(fixed)
+                if mixture.alpha is not None and alpha is not None:
+                    mixture.alpha.copy_(alpha)
+                mixture.train(mixture.training)  # look for the largest share again
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def temperature_chart(rows: Rows) -> dict[str, Any] | None:
         mine = [row["errors"] for row in rows if row["parts"] == parts]
         _line(figure, index, parts, rows[0]["temperatures"], [fmean(errors) for errors in zip(*mine, strict=True)],
               "T %{x}: %{y:.3g}")  # fmt: skip
-    figure.update_xaxes(title="temperature", type="log")
+    figure.update_xaxes(title="temperature", type="log", tickvals=rows[0]["temperatures"])
     figure.update_yaxes(title="mean |w - q| of the weights", rangemode="tozero")
     coldest = fmean(row["coldest"] for row in rows)
     text = f"at the lowest temperature {coldest:.3g}, at the highest {fmean(row['hottest'] for row in rows):.3g}"
@@ -52,7 +52,7 @@ def softness_chart(rows: Rows) -> dict[str, Any] | None:
     for index, column in enumerate(columns):
         _line(figure, index, column, [row["temperature"] for row in rows], [row[column] for row in rows],
               "T %{x}: %{y:.2f} %")  # fmt: skip
-    figure.update_xaxes(title="temperature", type="log")
+    figure.update_xaxes(title="temperature", type="log", tickvals=[row["temperature"] for row in rows])
     figure.update_yaxes(title="accuracy, %" if labelled else "agreement, %")
     text = f"soft and hard agree on {rows[0]['agreement']:.1f} % at T {rows[0]['temperature']:g}, on " \
            f"{rows[-1]['agreement']:.1f} % at T {rows[-1]['temperature']:g}"  # fmt: skip
