@@ -14,7 +14,7 @@ from lowbit.atomic import make_folder, write_text
 from lowbit.quantizers.base import Quantizer
 from lowbit.table import Table
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a measurement changes what it means."""
 
 
