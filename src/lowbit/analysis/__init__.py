@@ -13,6 +13,7 @@ surface.py                the loss around the weights
 temperature.py            error of mixtures against the temperature of their softmax
 softness.py               sigmoid quantizers while they are soft and once they are hard
 gradients.py              what updates lose under quantized gradients
+regions.py                the classes over two inputs, and their noise
 trials.py                 remedies without training, tried
 findings.py, advice.py    all of it, and the rules that recommend
 diagnosis.py, cache.py    everything in order, kept on disk
