@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lowbit.data import load
-from lowbit.data.rings import R, core_points, correct_labels, grid_points, window
+from lowbit.data.rings import R, borders, core_points, correct_labels, grid_points, window
 from lowbit.errors import InvalidInput
 
 
@@ -35,6 +35,14 @@ def test_boundaries_continue_across_the_middle() -> None:
     below = correct_labels(np.stack([x, np.full_like(x, -1e-9)], axis=1))
     both = (above >= 0) & (below >= 0)
     assert np.array_equal(above[both], below[both])
+
+
+def test_borders_lie_between_the_regions() -> None:
+    centres = [0.0] * 11 + [R] * 11
+    for line, centre in zip(borders(), centres, strict=True):
+        inner = line[1:-1] - [centre, 0.0]
+        within, beyond = (correct_labels(inner * factor + [centre, 0.0]) for factor in (0.999, 1.001))
+        assert (within != beyond).all()
 
 
 def test_grid_leaves_out_what_lies_outside() -> None:

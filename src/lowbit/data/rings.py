@@ -79,6 +79,22 @@ def correct_labels(points: Points) -> NDArray[np.int64]:
     return np.where((k >= 1) & (k <= 2 * RINGS), label, -1)
 
 
+def borders() -> list[Points]:
+    """The lines between the regions, and around them: half circles halfway between the arcs.
+
+    Returns:
+        Float64 [ANGLES + 1, 2] each: 2 * RINGS + 1 of the upper half, then as many of the lower.
+
+    Example:
+        >>> len(borders()), round(float(borders()[0][0, 0]), 6)
+        (22, 0.05)
+    """
+    angles = np.linspace(0.0, np.pi, ANGLES + 1)
+    radii = (np.arange(2 * RINGS + 1) + 0.5) * R
+    upper = [np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1) for radius in radii]
+    return upper + [np.stack([R + line[:, 0], -line[:, 1]], axis=1) for line in upper]
+
+
 def grid_points() -> tuple[Points, NDArray[np.int64]]:
     """The test set: every valid point of a 451 x 441 grid over [-1.1, 1.15] x [-1.1, 1.1].
 
