@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from lowbit.errors import InvalidInput, LowbitError, unknown
+from lowbit.errors import InvalidInput, LowbitError, MissingExtra, unknown
 from lowbit.reproduce import Plan, outcome, read_table, table_names, work, write_outcome
 from lowbit.reproduce.outcome import text
 
@@ -48,10 +49,22 @@ def reproduce_table(
         impossible = work(plan, chosen, processes=processes, progress=progress, accelerator=accelerator)
     record: dict[str, Any] = outcome(plan, impossible)
     path = write_outcome(plan, record)
-    print(json.dumps(record, indent=1) if as_json else f"{text(record)}\n\nwritten to {path}")
+    drawn = _picture(plan, path.with_suffix(".png")) if plan.table.picture else []
+    print(json.dumps(record, indent=1) if as_json else "\n".join([f"{text(record)}\n", f"written to {path}", *drawn]))
     if impossible:
         raise LowbitError(f"{len(impossible)} of {len(chosen)} rows could not be trained: " + "; ".join(
             f"{key} ({reason})" for key, reason in list(impossible.items())[:1]))  # fmt: skip
+
+
+def _picture(plan: Plan, path: Path) -> list[str]:
+    """Draw the table's picture, and say where it is; without matplotlib say that, since the record is whole without."""
+    from lowbit.reproduce.picture import draw
+
+    try:
+        return [f"picture in {path}"] if draw(plan, path) else []
+    except MissingExtra as error:
+        print(f"no picture: {error}", file=sys.stderr)
+        return []
 
 
 def list_tables(as_json: bool) -> None:

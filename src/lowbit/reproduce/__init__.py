@@ -5,6 +5,8 @@ budgets.yaml    the recipe that all rows start from, one for each budget
 table.py        reads and checks them
 plan.py         from a row and a seed to a recipe, its folder, and what it has left there
 work.py         trains what is missing, one after another or in several processes
+measures.py     figures of finished runs beside accuracy
+picture.py      panels of decision regions
 claims.py       held, contradicted or undecided
 outcome.py      the record of all this, as JSON and as text
 """

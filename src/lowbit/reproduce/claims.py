@@ -2,7 +2,8 @@
 
 A claim compares two sums of results, ``"dqa >= plain"`` or ``"w2-d20 - float-d20 >= w2-d8 - float-d8"``. A term is
 the key of a row, or a number. ``key@2`` is the row's result after epoch 2, ``key.soft_accuracy`` another column of its
-log. Terms are separated by spaces, so that keys may hold hyphens.
+log, ``key.noise_index`` a measure of the table (see `lowbit.reproduce.measures`). Terms are separated by spaces, so
+that keys may hold hyphens.
 
 The claim's value is left minus right, of the means over seeds; its deviation is the root of the summed variances
 (sample variances over seeds, times the squared factors). The claim holds where the value is above the deviation, is
@@ -25,7 +26,7 @@ _TERM = re.compile(r"(?P<key>[^.@\s]+)(?:\.(?P<column>[a-z_]+))?(?:@(?P<epoch>[1
 
 @dataclass(frozen=True, order=True)
 class Term:
-    """One result of a row: its column of the log (None: the accuracy) after an epoch (None: the last)."""
+    """One result of a row: a column of its log or a measure (None: the accuracy) after an epoch (None: the last)."""
 
     key: str
     column: str | None = None

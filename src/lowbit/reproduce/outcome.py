@@ -12,6 +12,7 @@ from lowbit.atomic import make_folder, write_text
 from lowbit.errors import UnknownName
 from lowbit.provenance import provenance
 from lowbit.reproduce.claims import UNDECIDED, Verdict, judge
+from lowbit.reproduce.measures import ABOUT, MEASURES
 from lowbit.reproduce.plan import Plan
 from lowbit.reproduce.table import Row
 from lowbit.table import Table as Lines
@@ -45,6 +46,7 @@ def outcome(plan: Plan, impossible: Mapping[str, str] | None = None) -> dict[str
         "note": plan.table.note,
         "budget": plan.budget,
         "seeds": list(plan.seeds),
+        "measures": list(plan.table.measures),
         "rows": [_row(plan, row, reasons.get(row.key, "")) for row in plan.rows],
         "claims": claims,
         **provenance(),
@@ -59,8 +61,8 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
             kept = ("accuracy", "loss", "images", "evaluated_on", "seconds", "threads", "command", "commit", "machine")
             result = {key: done.result.get(key) for key in kept}
             curve = [log.get("test_accuracy") for log in done.rows]
-            folder = plan.folder(plan.recipe(row, seed)).name
-            runs.append({"seed": seed, **result, "run": folder, "test_accuracy": curve})
+            measured = {name: MEASURES[name](done.folder) for name in plan.table.measures}
+            runs.append({"seed": seed, **result, **measured, "run": done.folder.name, "test_accuracy": curve})
     accuracies = [run["accuracy"] for run in runs]
     missing = [seed for seed in plan.seeds if seed not in {run["seed"] for run in runs}]
     return {
@@ -69,6 +71,7 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
         "paper": row.paper,
         "mean": statistics.fmean(accuracies) if accuracies else None,
         "std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        **{name: statistics.fmean(run[name] for run in runs) if runs else None for name in plan.table.measures},
         "missing_seeds": missing,
         "reason": reason,
         "resume": plan.command(row, missing) if missing else None,
@@ -96,7 +99,7 @@ def write_outcome(plan: Plan, record: Mapping[str, Any]) -> Path:
 
 def text(record: Mapping[str, Any]) -> str:
     """The record for people."""
-    seeds = [f"seed {seed}" for seed in record["seeds"]]
+    seeds, measures = [f"seed {seed}" for seed in record["seeds"]], record["measures"]
     lines = []
     for row in record["rows"]:
         by_seed = {f"seed {run['seed']}": f"{run['accuracy']:.2f}" for run in row["runs"]}
@@ -104,10 +107,15 @@ def text(record: Mapping[str, Any]) -> str:
         if row["std"] is not None:
             ours += f" +- {row['std']:.2f}"
         paper = None if row["paper"] is None else f"{row['paper']:g}"
-        lines.append({"row": row["key"], "network": row["label"], "paper": paper, "ours": ours, **by_seed})
+        measured = {name: None if row[name] is None else f"{row[name]:.2f}" for name in measures}
+        lines.append({"row": row["key"], "network": row["label"], "paper": paper, "ours": ours, **measured, **by_seed})
     parts = [
         f"{record['title']} ({record['source']}), budget {record['budget']}; last-epoch accuracy in percent",
-        str(Lines(("row", "network", "paper", "ours", *seeds), lines)),
+        str(
+            Lines(
+                ("row", "network", "paper", "ours", *measures, *seeds), lines, notes=[ABOUT[name] for name in measures]
+            )
+        ),
     ]
     if record["claims"]:
         parts.append("\n".join(map(_claim_line, record["claims"])))

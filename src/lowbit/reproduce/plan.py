@@ -19,6 +19,7 @@ import yaml
 
 from lowbit.errors import InvalidInput, LowbitError, UnknownName, unknown
 from lowbit.reproduce.claims import Term
+from lowbit.reproduce.measures import MEASURES
 from lowbit.reproduce.table import Budget, Changes, Row, Table, budget_recipe
 from lowbit.training.log import Row as LogRow
 from lowbit.training.log import read_log
@@ -32,10 +33,11 @@ _TEXTS = {"title", "source", "expect", "start"}
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run: result.json and the log."""
+    """A finished run: result.json, the log, and where they lie."""
 
     result: dict[str, Any]
     rows: list[LogRow]
+    folder: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class Plan:
         if not (folder / RESULT).exists():
             return None
         log = folder / LOG
-        return Done(read_result(folder), read_log(log) if log.exists() else [])
+        return Done(read_result(folder), read_log(log) if log.exists() else [], folder)
 
     def results(self, term: Term) -> list[float]:
         """A term's numbers over the seeds that have finished.
@@ -154,6 +156,8 @@ def _word(method: Any) -> str:
 def _number(done: Done, term: Term) -> float:
     if term.column is None and term.epoch is None:
         return float(done.result["accuracy"])
+    if term.column in MEASURES:
+        return MEASURES[term.column](done.folder)
     column = term.column or ACCURACY
     epoch = term.epoch or (done.rows[-1]["epoch"] if done.rows else 0)
     for row in done.rows:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lowbit.errors import InvalidInput, unknown
 from lowbit.reproduce.claims import Comparison, parse_comparison
+from lowbit.reproduce.measures import MEASURES
 from lowbit.training.recipe_errors import Origin, first_problem
 from lowbit.training.recipes import Part
 
@@ -55,6 +56,15 @@ class Claim(Part):
         return parse_comparison(self.says)
 
 
+class Picture(Part):
+    """Decision regions of the rows' networks, drawn as panels."""
+
+    lines: Annotated[list[str], Field(min_length=1)]
+    """What stands left of each line of panels."""
+    columns: Annotated[dict[str, list[str]], Field(min_length=1)]
+    """By heading: keys of the rows, one for each line."""
+
+
 class Table(Part):
     """A table or figure.
 
@@ -64,6 +74,8 @@ class Table(Part):
         recipe, small, full: changes to the budget's recipe: of both budgets, of one.
         continued: further changes, by budget, for the rows that start from another.
         seeds: by default.
+        measures: of `lowbit.reproduce.measures`, taken of every run.
+        picture: None draws nothing.
         rows, claims: in the order in which they are printed.
     """
 
@@ -75,8 +87,22 @@ class Table(Part):
     full: Changes = Field(default={})
     continued: dict[Budget, Changes] = Field(default={})
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+    measures: list[str] = Field(default=[])
+    picture: Picture | None = None
     rows: Annotated[list[Row], Field(min_length=1)]
     claims: list[Claim] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _refers_to_measures(self) -> Table:
+        for name in self.measures:
+            if name not in MEASURES:
+                raise ValueError(f"measures: {unknown('measure', name, MEASURES)}")
+        for claim in self.claims:
+            for term in claim.comparison.factors:
+                if term.column in MEASURES and (term.column not in self.measures or term.epoch):
+                    wants = "is of the last epoch" if term.epoch else f"needs `measures: [{term.column}]`"
+                    raise ValueError(f"claim {claim.text!r}: {term} {wants}")
+        return self
 
     @model_validator(mode="after")
     def _refers_to_rows(self) -> Table:
@@ -86,6 +112,14 @@ class Table(Part):
                 raise ValueError(f"two rows have the key {key!r}")
         named = [(f"row {row.key!r}: start", row.start) for row in self.rows if row.start]
         named += [(f"claim {claim.text!r}", term.key) for claim in self.claims for term in claim.comparison.factors]
+        if self.picture is not None:
+            for heading, column in self.picture.columns.items():
+                if len(column) != len(self.picture.lines):
+                    raise ValueError(
+                        f"picture: column {heading!r} has {len(column)} rows; give one for each of the "
+                        f"{len(self.picture.lines)} lines"
+                    )
+                named += [(f"picture: column {heading!r}", key) for key in column]
         for place, key in named:
             if key not in keys:
                 raise ValueError(f"{place}: {unknown('row', key, keys)}")

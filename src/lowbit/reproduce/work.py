@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lowbit.errors import DataSetMissing, InvalidInput, LowbitError
+from lowbit.reproduce.measures import MEASURES
 from lowbit.reproduce.plan import Plan
 from lowbit.reproduce.table import Row
 from lowbit.training.recipes import Recipe, parse_recipe
@@ -28,12 +29,13 @@ from lowbit.training.runs import RESULT, train
 
 @dataclass(frozen=True)
 class Job:
-    """One training: the row that first asked for it, the seed, the recipe, the folder."""
+    """One training: the row that first asked for it, the seed, the recipe, the folder, what is measured after it."""
 
     key: str
     seed: int
     recipe: Recipe
     folder: Path
+    measures: Sequence[str]
 
 
 def jobs(plan: Plan, rows: Sequence[Row]) -> tuple[list[list[Job]], dict[str, str]]:
@@ -60,7 +62,7 @@ def _add(wave: dict[Path, Job], plan: Plan, row: Row, seed: int) -> None:
     recipe = plan.recipe(row, seed)
     folder = plan.folder(recipe)
     if not (folder / RESULT).exists():
-        wave.setdefault(folder, Job(row.key, seed, recipe, folder))
+        wave.setdefault(folder, Job(row.key, seed, recipe, folder, plan.table.measures))
 
 
 def work(
@@ -106,7 +108,7 @@ Ended = float | str
 
 def _one_by_one(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
     for job in wave:
-        yield job, _train(job.recipe, job.folder, progress, accelerator)
+        yield job, _train(job.recipe, job.folder, job.measures, progress, accelerator)
 
 
 def _at_once(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
@@ -121,7 +123,8 @@ def _at_once(wave: list[Job], processes: int, progress: bool, accelerator: str) 
             while waiting or running:
                 while waiting and len(running) < count:
                     job = waiting.pop(0)
-                    running[pool.submit(_train_there, job.recipe.to_yaml(), str(job.folder), accelerator)] = job
+                    what = (job.recipe.to_yaml(), str(job.folder), list(job.measures), accelerator)
+                    running[pool.submit(_train_there, *what)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         except BaseException:
@@ -137,18 +140,21 @@ def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _train_there(recipe: str, folder: str, accelerator: str) -> Ended:
+def _train_there(recipe: str, folder: str, measures: list[str], accelerator: str) -> Ended:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _train(parse_recipe(recipe), Path(folder), False, accelerator)
+        return _train(parse_recipe(recipe), Path(folder), measures, False, accelerator)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _train(recipe: Recipe, folder: Path, progress: bool, accelerator: str) -> Ended:
+def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool, accelerator: str) -> Ended:
     """One run; what is wrong with this run alone is returned, so that the others go on."""
     try:
-        return float(train(recipe, folder, progress=progress, accelerator=accelerator).result["accuracy"])
+        accuracy = float(train(recipe, folder, progress=progress, accelerator=accelerator).result["accuracy"])
+        for name in measures:
+            MEASURES[name](folder)  # keeps what takes time; the numbers are read when the record is made
+        return accuracy
     except DataSetMissing:
         raise
     except LowbitError as error:
