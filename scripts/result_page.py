@@ -47,15 +47,18 @@ def table(name: str, record: Mapping[str, Any], beside: Mapping[str, list[float]
         record: what `lowbit reproduce NAME` wrote.
         beside: accuracies of Brevitas by row.
     """
-    seeds = record["seeds"]
-    head = ["network", "paper", *(["Brevitas"] if beside else []), "ours", *(f"seed {seed}" for seed in seeds)]
+    seeds, measures = record["seeds"], record.get("measures", [])
+    papers = any(row["paper"] is not None for row in record["rows"])
+    head = ["network", *(["paper"] if papers else []), *(["Brevitas"] if beside else []), "ours"]
+    head += [*(name.replace("_", " ") for name in measures), *(f"seed {seed}" for seed in seeds)]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for row in record["rows"]:
         by_seed = {run["seed"]: f"{run['accuracy']:.2f}" for run in row["runs"]}
         ours = _mean([run["accuracy"] for run in row["runs"]]) if row["runs"] else "not run"
         peer = [_mean(beside[row["key"]]) if row["key"] in beside else ""] if beside else []
-        paper = "" if row["paper"] is None else f"{row['paper']:g}"
-        cells = [row["label"], paper, *peer, ours, *(by_seed.get(seed, "") for seed in seeds)]
+        paper = ["" if row["paper"] is None else f"{row['paper']:g}"] if papers else []
+        measured = [_mean([run[name] for run in row["runs"]]) if row["runs"] else "" for name in measures]
+        cells = [row["label"], *paper, *peer, ours, *measured, *(by_seed.get(seed, "") for seed in seeds)]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"* **{claim['verdict']}**: {claim['text']} ({_measured(claim)})" for claim in record["claims"]]

@@ -29,8 +29,21 @@ def test_records_hold_what_their_tables_ask_for(path: Path) -> None:
         assert sorted(seeds + row["missing_seeds"]) == record["seeds"]
         for run in row["runs"]:
             assert run["evaluated_on"] == "test"
-            assert run["images"] == 10000
+            assert run["images"] == (138188 if path.stem == "boo-figure2" else 10000)
             assert run["commit"]
+            assert not run["commit"].endswith("+changes")
+            assert set(table.measures) <= run.keys()
             assert run["machine"]["processor"]
             assert run["command"].startswith("lowbit reproduce ")
             assert not run["test_accuracy"] or run["test_accuracy"][-1] == pytest.approx(run["accuracy"], abs=0.005)
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_pictures_are_there_small_and_shown(path: Path) -> None:
+    picture = path.with_suffix(".png")
+    if read_table(path.stem).picture is None:
+        assert not picture.exists()
+        return
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size < 400_000
+    assert f"](results/{picture.name})" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
