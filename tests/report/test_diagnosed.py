@@ -24,7 +24,7 @@ def content():
     net, context = ILL["weak-layer"]()
     x = blobs(256)[0]
     found = lowbit.diagnose(net, [(x, labels_of(net, x))], context=context)
-    record = found.to_dict() | {"layers": layer_rows(found), "examples": [], "pictured": False}
+    record = found.to_dict() | {"layers": layer_rows(found), "examples": [], "pictured": False, "regions": []}
     return {
         "title": "Diagnosis", "lead": found.cause, "cards": [],
         "contenders": [contender("net", ours=True, accuracy=90.0)], "layers": [], "curves": [], "notes": [],

@@ -5,13 +5,11 @@ content["diagnosis"]   cause, images, advice, tables (see `lowbit.analysis.diagn
                                    lipschitz}], one row a layer from all tables
                        examples  [{title, image}], inputs that changed their class, as PNG addresses
                        pictured  whether inputs are images
+                       regions   [{title, image}], classes over two inputs, where there are two
 """
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,8 @@ from lowbit.analysis.trials import share_of
 from lowbit.errors import LowbitError
 from lowbit.report.from_runs import content_of
 from lowbit.report.headline import headline
+from lowbit.report.images import address
+from lowbit.report.region_pictures import region_pictures
 from lowbit.training.runs import FLOAT, Trained, load_run
 
 Show = Callable[[str, int, int], None]
@@ -49,6 +49,7 @@ def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor, *, show:
     record["layers"] = layer_rows(found)
     record["examples"] = examples(found, x, trained.data.classes)
     record["pictured"] = pictured(x)
+    record["regions"] = region_pictures(trained.model, x)
     cards = headline(
         own, floats, images=trained.result["images"], on=trained.result["evaluated_on"],
         agreement=found.tables["split"].rows[3]["agreement"], inputs=found.images,
@@ -137,11 +138,4 @@ def png(image: Tensor) -> str:
     image = image[:, ::step, ::step].detach().cpu().float()
     low, high = image.min(), image.max()
     scaled = ((image - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
-    channels, height, width = scaled.shape
-    rows = b"".join(b"\0" + bytes(row.flatten().tolist()) for row in scaled.permute(1, 2, 0))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    return address(scaled)
