@@ -10,7 +10,7 @@ namespace lowbit {
 
 namespace {
 
-constexpr int HEIGHT = 4;  // output pixels of one epilogue call
+constexpr int HEIGHT = 16;  // output pixels of one epilogue call
 
 // First index and number of the indices start, start + step, ... (count of them) inside 0..size - 1.
 struct Cut {
@@ -46,6 +46,11 @@ class PoolStep : public Step {
     codes_ = static_cast<int>(u.size()) / terms_;
     affine_ = terms_ == 1 && codes_ > 1;
     for (int i = 2; affine_ && i < codes_; ++i) affine_ = u[size_t(i)] - u[0] == i * (u[1] - u[0]);
+    const Window& w = spec_.window;
+    for (int64_t y = 0; y < w.out_height; ++y)
+      rows_.push_back(cut(y * w.stride_y - w.pad_y, w.kernel_y, w.dilation_y, w.height));
+    for (int64_t x = 0; x < w.out_width; ++x)
+      columns_.push_back(cut(x * w.stride_x - w.pad_x, w.kernel_x, w.dilation_x, w.width));
   }
 
   void run(const Context& context, const Range& range) const override {
@@ -55,10 +60,19 @@ class PoolStep : public Step {
     e.row_stride = row_;
     e.terms = 1;
     e.channels = static_cast<int>(out_.channels());
+    PoolWindow place = anywhere(context);
+    const int64_t width = spec_.window.out_width;
+    int64_t y = range.pixel / width, x = range.pixel % width;
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += HEIGHT) {
       e.pixel = pixel;
       e.pixels = static_cast<int>(std::min<int64_t>(HEIGHT, range.pixel_end - pixel));
-      for (int p = 0; p < e.pixels; ++p) run_(place(context, pixel + p), e.data + p * row_);
+      for (int p = 0; p < e.pixels; ++p) {
+        set(place, y, x);
+        run_(place, e.data + p * row_);
+        if (++x < width) continue;
+        x = 0;
+        ++y;
+      }
       run_epilogue_(e);
     }
   }
@@ -66,24 +80,15 @@ class PoolStep : public Step {
  private:
   using Units_ = std::vector<int32_t>;
 
-  PoolWindow place(const Context& context, int64_t pixel) const {
+  // Everything but rows, columns and their number.
+  PoolWindow anywhere(const Context& context) const {
     const Window& w = spec_.window;
-    const int64_t top = pixel / w.out_width * w.stride_y - w.pad_y,
-                  left = pixel % w.out_width * w.stride_x - w.pad_x;
-    const Cut rows = cut(top, w.kernel_y, w.dilation_y, w.height);
-    const Cut columns = cut(left, w.kernel_x, w.dilation_x, w.width);
-    int64_t count = rows.count * columns.count;
-    // torch counts the declared padding, but not what `ceil` adds beyond it
-    if (spec_.count_pad)
-      count = (std::min(top + w.kernel_y, w.height + w.pad_y) - top) *
-              (std::min(left + w.kernel_x, w.width + w.pad_x) - left);
     PoolWindow result{};
     result.x = context.read(spec_.value);
     result.width = w.width;
     result.channels = out_.channels();
-    result.row = rows.first, result.rows = rows.count, result.row_step = w.dilation_y;
-    result.column = columns.first, result.columns = columns.count, result.column_step = w.dilation_x;
-    result.count = spec_.divisor != 0 ? spec_.divisor : static_cast<float>(count);
+    result.row_step = w.dilation_y;
+    result.column_step = w.dilation_x;
     result.units = spec_.units.data();
     result.scales = spec_.scales.data();
     result.terms = terms_;
@@ -96,6 +101,21 @@ class PoolStep : public Step {
     return result;
   }
 
+  void set(PoolWindow& place, int64_t y, int64_t x) const {
+    const Cut &rows = rows_[size_t(y)], &columns = columns_[size_t(x)];
+    place.row = rows.first, place.rows = rows.count;
+    place.column = columns.first, place.columns = columns.count;
+    int64_t count = rows.count * columns.count;
+    // torch counts the declared padding, but not what `ceil` adds beyond it
+    if (spec_.count_pad) {
+      const Window& w = spec_.window;
+      const int64_t top = y * w.stride_y - w.pad_y, left = x * w.stride_x - w.pad_x;
+      count = (std::min(top + w.kernel_y, w.height + w.pad_y) - top) *
+              (std::min(left + w.kernel_x, w.width + w.pad_x) - left);
+    }
+    place.count = spec_.divisor != 0 ? spec_.divisor : static_cast<float>(count);
+  }
+
   PoolSpec spec_;
   Epilogue out_;
   EpilogueKernel run_epilogue_;
@@ -103,6 +123,7 @@ class PoolStep : public Step {
   int64_t row_;
   int terms_, codes_;
   bool affine_;
+  std::vector<Cut> rows_, columns_;  // of every output row and column
 };
 
 }  // namespace

@@ -107,6 +107,28 @@ LOWBIT_INLINE I16 to_int(const F16& v) { return __builtin_convertvector(v, I16);
 LOWBIT_INLINE I16 widen(const H16& v) { return __builtin_convertvector(v, I16); }
 #endif
 
+LOWBIT_INLINE bool any_of(const I16& conditions) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)conditions, (__m512i)conditions) != 0;
+#else
+  int32_t any = 0;
+  for (int i = 0; i < LANES; ++i) any |= conditions[i];
+  return any != 0;
+#endif
+}
+
+// a > b ? a : b, so b where one of them is NaN or both are zeros.
+LOWBIT_INLINE F16 larger(const F16& a, const F16& b) {
+#if defined(__AVX512F__)
+  return (F16)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return {(F16::Half)_mm256_max_ps((__m256)a.lo, (__m256)b.lo),
+          (F16::Half)_mm256_max_ps((__m256)a.hi, (__m256)b.hi)};
+#else
+  return select(a > b, a, b);
+#endif
+}
+
 // Rows become columns. Four rounds, each interleaving a row of the first half with its counterpart in the
 // second.
 template <class V>

@@ -10,12 +10,6 @@ namespace {
 
 constexpr int64_t NEAR = 64;  // pixels whose codes stay in the cache until all channels are there
 
-LOWBIT_INLINE bool any_of(const I16& bad) {
-  int32_t any = 0;
-  for (int i = 0; i < LANES; ++i) any |= bad[i];
-  return any != 0;
-}
-
 // Codes of channels c .. c + 3 at pixels p..; what is not there is 0.
 template <bool WHOLE>
 LOWBIT_INLINE Quad code_quad(const ImageTile& t, int64_t p, int c, int pixels, I16& bad) {

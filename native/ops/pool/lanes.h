@@ -27,17 +27,45 @@ LOWBIT_INLINE int lanes_at(const PoolWindow& w, int64_t c) {
   return w.channels - c < LANES ? static_cast<int>(w.channels - c) : LANES;
 }
 
-LOWBIT_INLINE void pool_max_floats(const PoolWindow& w, int32_t* out) {
-  for (int64_t c = 0; c < w.channels; c += LANES) {
-    const F16 v = walk_window<F16, float>(w, c, lanes_at(w, c),
-                                          [](F16 v, const float* p, int lanes, bool first)
-                                              __attribute__((always_inline)) {
-                                                const F16 x = load_some<F16>(p, lanes);
-                                                // v = x > v or x is NaN ? x : v;
-                                                return first ? x : select((x > v) | (x != x), x, v);
-                                              });
-    store(out + c, v);
+LOWBIT_INLINE F16 max_with_nan(const PoolWindow& w, int64_t c) {
+  return walk_window<F16, float>(
+      w, c, lanes_at(w, c), [](F16 v, const float* p, int lanes, bool first) __attribute__((always_inline)) {
+        const F16 x = load_some<F16>(p, lanes);
+        // v = x > v or x is NaN ? x : v;
+        return first ? x : select((x > v) | (x != x), x, v);
+      });
+}
+
+// The same of several blocks from channel c on, one operation a number: where the sum is no NaN, no x was.
+template <int BLOCKS>
+LOWBIT_INLINE void max_blocks(const PoolWindow& w, int64_t c, int32_t* out) {
+  const float* x = static_cast<const float*>(w.x) + (w.row * w.width + w.column) * w.channels + c;
+  const int64_t down = w.row_step * w.width * w.channels, right = w.column_step * w.channels;
+  F16 v[BLOCKS], sum[BLOCKS];
+  LOWBIT_EACH(b, BLOCKS) v[b] = sum[b] = load<F16>(x + b * LANES);
+  for (int64_t i = 0; i < w.rows; ++i, x += down) {
+    const float* p = x;
+    for (int64_t j = 0; j < w.columns; ++j, p += right) {
+      LOWBIT_EACH(b, BLOCKS) {
+        const F16 next = load<F16>(p + b * LANES);
+        v[b] = larger(next, v[b]);
+        sum[b] = sum[b] + next;
+      }
+    }
   }
+  LOWBIT_EACH(b, BLOCKS) {
+    if (any_of(sum[b] != sum[b])) v[b] = max_with_nan(w, c + b * LANES);
+    store(out + c + b * LANES, v[b]);
+  }
+}
+
+LOWBIT_INLINE void pool_max_floats(const PoolWindow& w, int32_t* out) {
+  int64_t c = 0;
+  if (w.rows * w.columns > 0) {
+    for (; w.channels - c >= 4 * LANES; c += 4 * LANES) max_blocks<4>(w, c, out);
+    for (; w.channels - c >= LANES; c += LANES) max_blocks<1>(w, c, out);
+  }
+  for (; c < w.channels; c += LANES) store(out + c, max_with_nan(w, c));
 }
 
 LOWBIT_INLINE void pool_max_codes(const PoolWindow& w, int32_t* out) {
