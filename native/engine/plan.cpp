@@ -91,12 +91,12 @@ void Plan::run_step(const Step& step, const Context& context, const Range& all, 
   }
 }
 
-// Passes first, first + by, .. of images_ images each.
-int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t first, int64_t batch, int64_t by) {
+// Passes of images_ images each, those that nobody else has taken from `next`.
+int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t batch, std::atomic<int64_t>& next) {
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
   int64_t found = -1;
-  for (int64_t image = first * images_; image < batch && found < 0; image += by * images_) {
+  for (int64_t image; found < 0 && (image = next.fetch_add(images_)) < batch;) {
     std::atomic<bool> bad{false};
     const Context context =
         make_context(buffer->data(), input + image * input_bytes_, output + image * output_bytes_, 0, bad);
@@ -135,12 +135,14 @@ int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
 
 int64_t Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
   const int threads = workers_.threads();
-  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, 0, batch, 1);
+  // Whoever is faster takes more of them. All before the first bad row are taken before it is.
+  std::atomic<int64_t> next{0};
+  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, batch, next);
   int64_t found = -1;
   if (batch >= threads * images_) {
     std::vector<int64_t> of_worker(static_cast<size_t>(threads), -1);
     workers_.run([&](int worker) {
-      of_worker[static_cast<size_t>(worker)] = run_images(input, output, worker, batch, threads);
+      of_worker[static_cast<size_t>(worker)] = run_images(input, output, batch, next);
     });
     for (int64_t row : of_worker)
       if (row >= 0 && (found < 0 || row < found)) found = row;
