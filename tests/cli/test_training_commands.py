@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lowbit.cli import main
+from lowbit.file import load as load_program
 from tests.cli.conftest import FLOAT
 
 
@@ -160,6 +161,18 @@ def test_convert_compares_the_answers(capsys, low_run, tmp_path):
     assert found["agreement"] == 1.0
     assert found["checked"] == 256
     assert found["bytes"] == (tmp_path / "n.lowbit").stat().st_size
+
+
+def test_converted_to_pixels_it_gives_the_same_answers(capsys, low_run, tmp_path):
+    file = tmp_path / "bytes.lowbit"
+    code, text, err = run(capsys, "convert", low_run, "-o", file, "--pixels", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(text)["agreement"] == 1.0
+    program = load_program(file)
+    assert program.input_dtype == "uint8"
+    code, text, _ = run(capsys, "eval", file, "--data", "digits", "--json")
+    assert code == 0
+    assert json.loads(text)["accuracy"] == json.loads((low_run / "result.json").read_text())["accuracy"]
 
 
 def test_report_puts_runs_side_by_side(capsys, float_run, low_run, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lowbit.cli.image_bytes import bytes_of
 from lowbit.data import DataSet, load
 from lowbit.errors import InvalidInput
 from lowbit.training.evaluate import evaluate, run_batches, score
@@ -55,7 +56,8 @@ def evaluate_target(
             raise InvalidInput(
                 f"{target}: takes inputs of {list(net.program.input_shape)}, data set {data!r} has {list(chosen.shape)}"
             )
-        outputs = run_batches(net.run, chosen.test_x.numpy())
+        bytewise = net.program.input_dtype == "uint8"
+        outputs = run_batches(net.run, (bytes_of(chosen, chosen.test_x) if bytewise else chosen.test_x).numpy())
         found = score(torch.from_numpy(outputs), chosen.test_y)
     else:
         raise InvalidInput(f"{target}: there is no such run or file")

@@ -160,6 +160,7 @@ def convert(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .lowbit file to write.")],
     allow_inexact: Annotated[bool, typer.Option("--allow-inexact", help="Accept layers that multiply floats.")] = False,
     check: Annotated[int, typer.Option(help="Test images whose logits are compared bit for bit.")] = 256,
+    pixels: Annotated[bool, typer.Option("--pixels", help="The file takes uint8 pixels, not floats.")] = False,
     threads: Threads = None,
     json_: Json = False,
 ) -> None:
@@ -167,7 +168,7 @@ def convert(
     from lowbit.cli.conversion import convert_run
 
     _use_threads(threads)
-    found, table = convert_run(run, output, allow_inexact=allow_inexact, check=check)
+    found, table = convert_run(run, output, allow_inexact=allow_inexact, check=check, pixels=pixels)
     line = (
         f"{output}: {found['bytes']:,} bytes; {found['agreement']:.1%} of {found['checked']} images agree bit for bit"
     )

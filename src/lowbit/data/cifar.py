@@ -72,6 +72,7 @@ def _load(classes: int, folder: str | Path | None) -> DataSet:
         classes=tuple(train.classes),
         mean=MEAN[classes],
         std=STD[classes],
+        divisor=255,
     )
 
 

@@ -21,6 +21,8 @@ class DataSet:
         classes: one name a class.
         mean: of each channel of the training images, for those who normalize; empty where it makes no sense.
         std: as mean, the standard deviation.
+        divisor: what x was divided by when it was uint8 pixels; 0 for data that never were.
+        normalized_by: mean and std that were taken out of x.
     """
 
     name: str
@@ -31,6 +33,8 @@ class DataSet:
     classes: tuple[str, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    divisor: int = 0
+    normalized_by: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,), (1.0,))
 
     def __post_init__(self) -> None:
         for part, x, y in (("train", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
@@ -92,6 +96,7 @@ class DataSet:
             test_x=(self.test_x - mean) / std,
             mean=(),
             std=(),
+            normalized_by=(self.mean, self.std),
         )
 
     def _choose(self, part: str, count: int | None, present: int, seed: int) -> Tensor | slice:

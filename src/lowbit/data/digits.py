@@ -49,4 +49,5 @@ def load_digits() -> DataSet:
         classes=tuple("0123456789"),
         mean=(float(x[train].mean()),),
         std=(float(x[train].std()),),
+        divisor=16,
     )

@@ -59,6 +59,7 @@ def load_fashion_mnist(folder: str | Path | None = None) -> DataSet:
         classes=CLASSES,
         mean=(MEAN,),
         std=(STD,),
+        divisor=255,
     )
 
 
