@@ -141,9 +141,8 @@ int64_t Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
   int64_t found = -1;
   if (batch >= threads * images_) {
     std::vector<int64_t> of_worker(static_cast<size_t>(threads), -1);
-    workers_.run([&](int worker) {
-      of_worker[static_cast<size_t>(worker)] = run_images(input, output, batch, next);
-    });
+    workers_.run(
+        [&](int worker) { of_worker[static_cast<size_t>(worker)] = run_images(input, output, batch, next); });
     for (int64_t row : of_worker)
       if (row >= 0 && (found < 0 || row < found)) found = row;
   } else {
