@@ -70,6 +70,7 @@ def test_measures_and_picture(capsys, table, tmp_path, monkeypatch):
     assert a2["noise_index"] == pytest.approx(sum(run["noise_index"] for run in a2["runs"]) / 2)
     assert {regions.shape for regions in kept} == {(200, 200)}
     assert record["rows"][2]["noise_index"] is None
+    assert all(str(out) not in run["command"] for run in a2["runs"])
 
     # a damaged file of regions is made again, and the same picture is drawn
     drawn = (out / "rings.png").read_bytes()

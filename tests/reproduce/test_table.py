@@ -32,7 +32,8 @@ def test_every_row_trains_when_it_is_made_small(name, tmp_path):
     table = read_table(name)
     data = "rings" if table.recipe.get("data") == "rings" else "digits"
     tiny = {"data": {"name": data, "train": 576}, "batch": 36, "epochs": 3, "augmentation": []}
-    table = table.model_copy(update={"small": {**table.small, **tiny}})
+    continued = {"small": {**table.continued.get("small", {}), "epochs": 3}}
+    table = table.model_copy(update={"small": {**table.small, **tiny}, "continued": continued})
     plan = Plan(name=name, table=table, budget="small", seeds=[0], out=tmp_path)
     assert work(plan, plan.rows, progress=False, accelerator="cpu") == {}
     record = outcome(plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,7 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
         if done is not None:
             kept = ("accuracy", "loss", "images", "evaluated_on", "seconds", "threads", "command", "commit", "machine")
             result = {key: done.result.get(key) for key in kept}
+            result["command"] = _anywhere(result["command"])
             curve = [log.get("test_accuracy") for log in done.rows]
             measured = {name: MEASURES[name](done.folder) for name in plan.table.measures}
             runs.append({"seed": seed, **result, **measured, "run": done.folder.name, "test_accuracy": curve})
@@ -77,6 +79,15 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
         "resume": plan.command(row, missing) if missing else None,
         "runs": runs,
     }
+
+
+def _anywhere(command: str | None) -> str | None:
+    """A command without the folder that it wrote to, which is another one for everybody who types it."""
+    words = shlex.split(command or "")
+    if "--out" in words[:-1]:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return shlex.join(words) if command else command
 
 
 def place(plan: Plan) -> Path:

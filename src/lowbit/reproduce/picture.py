@@ -19,7 +19,7 @@ from lowbit.reproduce.plan import Done, Plan
 
 COLORS = ("#c6dff0", "#e08a1e")
 """Pale blue and orange: told apart by every kind of color blindness, and in grey."""
-PANEL, DOTS = 1.5, 130
+PANEL, DOTS = 1.5, 110
 """Inches a panel, and dots an inch."""
 
 
