@@ -22,7 +22,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// Filters: an input hides the rows of its table that do not hold its text.
+// Filters: an input hides the rows of its table that do not hold its text in a cell of words.
 for (const input of document.querySelectorAll("input[data-filter]")) {
   const table = document.getElementById(input.dataset.filter);
   const shown = document.createElement("output");
@@ -31,7 +31,8 @@ for (const input of document.querySelectorAll("input[data-filter]")) {
   input.addEventListener("input", () => {
     const text = input.value.trim().toLowerCase();
     const rows = [...table.tBodies[0].rows];
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(text);
+    const words = (row) => [...row.cells].filter((cell) => !cell.classList.contains("n")).map((cell) => cell.textContent);
+    for (const row of rows) row.hidden = !words(row).join(" ").toLowerCase().includes(text);
     shown.textContent = text ? rows.filter((row) => !row.hidden).length + " of " + rows.length + " rows" : "";
   });
 }
