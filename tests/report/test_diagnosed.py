@@ -95,3 +95,13 @@ def test_png_holds_the_image():
     length = struct.unpack(">I", data[start - 8 : start - 4])[0]
     assert zlib.decompress(data[start : start + length]) == bytes([0, 0, 128, 0, 255, 64])
     assert len(base64.b64decode(png(torch.rand(3, 300, 200))[22:])) < 64 * 64 * 3 + 500
+
+
+def test_a_chart_without_numbers_is_a_sentence():
+    record = content()["diagnosis"]
+    bare = [dict.fromkeys(row) | {"layer": row["layer"]} for row in record["tables"]["sqnr"]["rows"]]
+    tables = record["tables"] | {"parts": {"rows": []}, "sqnr": record["tables"]["sqnr"] | {"rows": bare}}
+    charts = {one["id"]: one["figure"] for one in diagnosis_charts(record | {"tables": tables})}
+    assert charts["parts"] is None and charts["sqnr"] is None and charts["split"] is not None
+    text = render(content() | {"diagnosis": record | {"tables": tables}})
+    assert "Nothing to draw: no tensor is quantized." in text and 'id="chart-parts"' not in text

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lowbit.analysis import Context, Diagnosis, diagnose
 from lowbit.analysis.diagnosis import Show
-from lowbit.atomic import require_writable
 from lowbit.data import DataSet
 from lowbit.errors import InvalidInput
 from lowbit.table import Table
@@ -43,11 +42,11 @@ def diagnose_run(run: Path, output: Path, *, images: int, progress: bool) -> tup
         DataSetMissing: the run's data is not on this machine.
     """
     from lowbit.report.diagnosed import content_of_diagnosis
-    from lowbit.report.page import write_page
+    from lowbit.report.page import require_page, write_page
 
     if images < 2:
         raise InvalidInput(f"--images is {images}, allowed are numbers from 2")
-    require_writable(output)
+    require_page(output)
     trained = load_run(run)
     if not trained.recipe.low_bit:
         raise InvalidInput(f"{run}: is a float run; quantize it first: lowbit quantize {run} --weight .. --out RUN2")
@@ -76,9 +75,9 @@ def report_runs(runs: list[Path], output: Path, *, progress: bool) -> tuple[dict
         InvalidInput: a folder holds no finished run or is given twice, or the page cannot be written.
     """
     from lowbit.report.from_runs import content_of
-    from lowbit.report.page import write_page
+    from lowbit.report.page import require_page, write_page
 
-    require_writable(output)
+    require_page(output)
     with shown(progress, "report") as show:
         content = content_of(runs, show=show)
     write_page(content, output)

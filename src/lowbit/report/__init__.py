@@ -29,8 +29,9 @@ def report(runs: str | Path | Sequence[str | Path], path: str | Path = "report.h
         ``lowbit.report(["runs/float", "runs/digits"], "report.html")``
     """
     from lowbit.report.from_runs import content_of
-    from lowbit.report.page import write_page
+    from lowbit.report.page import require_page, write_page
 
+    require_page(path)
     folders = [runs] if isinstance(runs, (str, Path)) else list(runs)
     content = content_of([Path(folder) for folder in folders])
     write_page(content, path)

@@ -16,7 +16,8 @@ def figures(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Every chart that the content has numbers for.
 
     Returns:
-        Mappings with `id`, `title`, `text` (what the chart says, for those who cannot see it) and `figure` (JSON).
+        Mappings with `id`, `title`, `text` (what the chart says, for those who cannot see it) and `figure` (JSON, or
+        None where a chart of a diagnosis has no number to draw, which the text then explains).
     """
     made = [*pareto_charts(content["contenders"]), *log_charts(content["curves"]), layer_chart(content)]
     if content.get("diagnosis"):

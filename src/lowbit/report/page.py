@@ -13,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from lowbit.atomic import replacing, write_text
+from lowbit.atomic import replacing, require_writable, write_text
+from lowbit.errors import InvalidInput
 from lowbit.report.content import size
 from lowbit.report.diagnosis_figures import histograms
 from lowbit.report.figures import figures
@@ -49,6 +50,7 @@ def render(content: dict[str, Any]) -> str:
     environment.tests["startingwith"] = str.startswith
     environment.filters["thousands"] = lambda value: f"{value:,}"
     charts = figures(content)
+    drawn = [chart for chart in charts if chart["figure"] is not None]
     templates = resources.files("lowbit.report") / "templates"
     return environment.get_template("page.html.j2").render(
         content=content,
@@ -56,8 +58,8 @@ def render(content: dict[str, Any]) -> str:
         style=(templates / "page.css").read_text(encoding="utf-8"),
         script=(templates / "page.js").read_text(encoding="utf-8"),
         histograms=histograms(content["diagnosis"]) if content.get("diagnosis") else [],
-        figures=_json({chart["id"]: chart["figure"] for chart in charts}),
-        plotly=packed_plotly() if charts else "",
+        figures=_json({chart["id"]: chart["figure"] for chart in drawn}),
+        plotly=packed_plotly() if drawn else "",
     )
 
 
@@ -69,9 +71,27 @@ def write_page(content: dict[str, Any], path: str | Path) -> None:
         path: of the page, ending in .html.
 
     Raises:
-        InvalidInput: it cannot be written.
+        InvalidInput: as `require_page`.
     """
-    page = Path(path)
+    page = require_page(path)
     with replacing(page) as place:
         place.write_text(render(content), encoding="utf-8")
     write_text(page.with_suffix(".json"), json.dumps(content, indent=2) + "\n")
+
+
+def require_page(path: str | Path) -> Path:
+    """Fail before the measurements where the page or the JSON beside it could not be written after them.
+
+    Raises:
+        InvalidInput: the name does not end in .html, or the file cannot be written.
+
+    Example:
+        >>> require_page("report.html").name
+        'report.html'
+    """
+    page = Path(path)
+    if page.suffix.lower() not in (".html", ".htm") and not page.is_dir():
+        raise InvalidInput(f"{page}: is no name of a page, whose numbers go beside it as .json; let it end in .html")
+    require_writable(page)
+    require_writable(page.with_suffix(".json"))
+    return page

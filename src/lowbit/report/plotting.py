@@ -17,7 +17,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
 def chart(name: str, title: str, text: str, figure: go.Figure) -> dict[str, Any]:
-    """A figure in the page's style, with what it says for those who cannot see it.
+    """A figure in the page's style, with what it says for those who cannot see it; None for one without any number.
 
     The legend stands above the plot, a line for each entry on a phone, so the figure grows with it.
     """
@@ -34,4 +34,10 @@ def chart(name: str, title: str, text: str, figure: go.Figure) -> dict[str, Any]
     )
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
     figure.update_yaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
-    return {"id": name, "title": title, "text": text, "figure": json.loads(figure.to_json())}
+    drawn = json.loads(figure.to_json())
+    return {"id": name, "title": title, "text": text, "figure": drawn if _has_numbers(drawn) else None}
+
+
+def _has_numbers(figure: dict[str, Any]) -> bool:
+    """Whether any trace has a height; a figure without would be empty axes."""
+    return any(value is not None for trace in figure["data"] for value in trace.get("y", []))
