@@ -52,7 +52,7 @@ def _speed(own: Row, floats: Row | None) -> dict[str, str]:
     note = f"an image, batch 1, one thread, by {own['timed_by']}"
     if own["timed_by"] != LOWBIT:
         note += ": it cannot be packed, see the notes"
-    elif floats and floats["us_1"]:
-        ratio = times(floats["us_1"] / own["us_1"], "faster", "slower")
+    elif floats and own["over_float"]:
+        ratio = times(1 / own["over_float"], "faster", "slower")
         note += f"; {ratio} than in floats by {floats['timed_by']} ({floats['us_1']:.1f} µs)"
     return {"label": "Speed", "value": f"{own['us_1']:.1f} µs", "note": note}

@@ -121,7 +121,7 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="lowbit-report-")
 
 
-def timed(entrants: Sequence[Entrant], seconds: float = SECONDS) -> list[dict[str, float]]:
+def timed(entrants: Sequence[Entrant], seconds: float = SECONDS) -> list[dict[str, float | None]]:
     """Times of all entrants, which take turns in short rounds.
 
     Args:
@@ -130,8 +130,9 @@ def timed(entrants: Sequence[Entrant], seconds: float = SECONDS) -> list[dict[st
 
     Returns:
         For each `us_1` and `us_64`, the median microseconds an image at batch 1 and 64; `us_1_low` and `us_1_high`, the
-        quartiles over the rounds; `spread`, their distance over the median. A data set with fewer inputs than 64 is
-        measured with what it has.
+        quartiles over the rounds; `spread`, their distance over the median; `over_float`, the time over that of the
+        first float entrant, the median of the ratios within rounds, where there is one. A data set with fewer inputs
+        than 64 is measured with what it has.
     """
     threads = torch.get_num_threads()
     try:
@@ -139,12 +140,14 @@ def timed(entrants: Sequence[Entrant], seconds: float = SECONDS) -> list[dict[st
         many = _rounds(entrants, BATCH, seconds)
     finally:
         torch.set_num_threads(threads)
-    found = []
+    reference = next((timing for entered, timing in zip(entrants, one, strict=True) if entered.kind == "float"), None)
+    found: list[dict[str, float | None]] = []
     for entered, single, batch in zip(entrants, one, many, strict=True):
         low, high = np.quantile(single.samples, [0.25, 0.75])
         found.append({
             "us_1": 1e6 * single.seconds, "us_1_low": 1e6 * float(low), "us_1_high": 1e6 * float(high),
             "us_64": 1e6 * batch.seconds / len(entered.images[:BATCH]), "spread": single.spread,
+            "over_float": None if reference is None else single.against(reference).ratio,
         })  # fmt: skip
     return found
 
