@@ -11,6 +11,10 @@ namespace lowbit {
 namespace {
 // Below this many operations a step is not worth waking a thread for.
 constexpr int64_t WORTH_SPLITTING = 200000;
+// Parts of a large step that each thread would get if none were disturbed, and how many pixels make one.
+constexpr int64_t PARTS = 4, PART_TILES = 16;
+
+int64_t tiles_of(const Range& all) { return (all.pixel_end + TILE_PIXELS - 1) / TILE_PIXELS; }
 }  // namespace
 
 int Plan::add_value(int64_t bytes, Role role) {
@@ -75,18 +79,18 @@ Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* outpu
   return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_, &bad};
 }
 
-void Plan::run_step(const Step& step, const Context& context, const Range& all, int worker, int parts) const {
-  const auto share = [&](int64_t units, int64_t part) { return units * part / parts; };
-  const int64_t tiles = (all.pixel_end + TILE_PIXELS - 1) / TILE_PIXELS;
+void Plan::run_step(const Step& step, const Context& context, const Range& all, int64_t part,
+                    int64_t parts) const {
+  const auto share = [&](int64_t units, int64_t i) { return units * i / parts; };
+  const int64_t tiles = tiles_of(all);
   if (tiles >= 2 * parts || step.blocks == 1) {
-    const int64_t first = share(tiles, worker) * TILE_PIXELS;
-    const int64_t stop = std::min(all.pixel_end, share(tiles, worker + 1) * TILE_PIXELS);
+    const int64_t first = share(tiles, part) * TILE_PIXELS;
+    const int64_t stop = std::min(all.pixel_end, share(tiles, part + 1) * TILE_PIXELS);
     if (first < stop) step.run(context, {first, stop, 0, step.blocks});
   } else {
     // Shares are even, so that two workers never write bits of one 32-channel word.
     const int64_t pairs = (step.blocks + 1) / 2;
-    const int64_t first = share(pairs, worker) * 2,
-                  stop = std::min(step.blocks, share(pairs, worker + 1) * 2);
+    const int64_t first = share(pairs, part) * 2, stop = std::min(step.blocks, share(pairs, part + 1) * 2);
     if (first < stop) step.run(context, {0, all.pixel_end, first, stop});
   }
 }
@@ -109,7 +113,7 @@ int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t batch, s
 
 // Every step on all threads.
 int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
-  const int threads = workers_.threads();
+  const int64_t threads = workers_.threads();
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
   int64_t found = -1;
@@ -122,8 +126,11 @@ int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
       if (step->operations + step->bytes < WORTH_SPLITTING) {
         step->run(make_context(buffer->data(), x, y, 0, bad), all);
       } else {
+        const int64_t parts = std::clamp(tiles_of(all) / PART_TILES, threads, PARTS * threads);
+        std::atomic<int64_t> next{0};
         workers_.run([&](int worker) {
-          run_step(*step, make_context(buffer->data(), x, y, worker, bad), all, worker, threads);
+          const Context context = make_context(buffer->data(), x, y, worker, bad);
+          for (int64_t part; (part = next.fetch_add(1)) < parts;) run_step(*step, context, all, part, parts);
         });
       }
     }

@@ -20,7 +20,7 @@ Workers::~Workers() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
-    generation_.fetch_add(1);
+    state_.fetch_add(NEXT);
   }
   wake_.notify_all();
   for (auto& thread : threads_) thread.join();
@@ -28,15 +28,19 @@ Workers::~Workers() {
 
 void Workers::run(const std::function<void(int)>& job) {
   if (threads_.empty()) return job(0);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    job_ = &job;
-    pending_.store(static_cast<int>(threads_.size()));
-    generation_.fetch_add(1);
+  job_ = &job;
+  state_.fetch_add(NEXT | OPEN);
+  // A thread counts itself as asleep before it looks at the state a last time, so one of the two sees the
+  // other.
+  if (asleep_.load() > 0) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+    }
+    wake_.notify_all();
   }
-  wake_.notify_all();
   job(0);
-  for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; ++spin) {
+  state_.fetch_and(~OPEN);
+  for (int spin = 0; (state_.load(std::memory_order_acquire) & INSIDE) > 0; ++spin) {
     if (spin < SPINS) {
       relax();
     } else {
@@ -48,15 +52,22 @@ void Workers::run(const std::function<void(int)>& job) {
 void Workers::loop(int worker) {
   uint64_t seen = 0;
   for (;;) {
-    for (int spin = 0; spin < SPINS && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
-    {
+    const auto same = [&] { return state_.load() / NEXT == seen; };
+    for (int spin = 0; spin < SPINS && same(); ++spin) relax();
+    if (same()) {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load() != seen; });
-      seen = generation_.load();
-      if (stop_) return;
+      asleep_.fetch_add(1);
+      wake_.wait(lock, [&] { return !same(); });
+      asleep_.fetch_sub(1);
     }
+    if (stop_) return;
+    uint64_t state = state_.load();
+    bool inside = false;
+    while ((state & OPEN) && !inside) inside = state_.compare_exchange_weak(state, state + 1);
+    seen = state / NEXT;
+    if (!inside) continue;
     (*job_)(worker);
-    pending_.fetch_sub(1, std::memory_order_release);
+    state_.fetch_sub(1, std::memory_order_release);
   }
 }
 
