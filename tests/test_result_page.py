@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = sorted(path for path in (ROOT / "docs" / "results").glob("*.json") if path.stem != "brevitas")
 
 
-@pytest.mark.parametrize("script", ["result_page.py", "target_table.py"])
+@pytest.mark.parametrize("script", ["result_page.py", "target_table.py", "kernel_table.py"])
 def test_the_page_is_up_to_date(script: str) -> None:
     command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
