@@ -3,8 +3,8 @@
 title, lead        texts
 cards              [{label, value, note}]
 contenders         [{name, kind, ours, data, accuracy, bytes, us_1, us_1_low, us_1_high, us_64, spread, over_float,
-                     timed_by, reason}]; missing numbers are None; kind is a key of `lowbit.report.pareto.KINDS`; reason says
-                     why a network is not packed, not exact, or not measured
+                     timed_by, reason}]; missing numbers are None; kind is a key of `lowbit.report.pareto.KINDS`; reason
+                     says why a network is not packed, not exact, or not measured
 fronts             {bytes: [name], us_1: [name]}, those that none beats in accuracy and this cost; only of runs
 layers             [{run, layer, kind, W, A, grid, activation_grid, kernel, parameters, MACs, bytes, exact,
                      weight_sqnr, activation_sqnr}]
