@@ -147,6 +147,10 @@ def test_print(browser, page):
     with opened(browser, page, scheme="dark") as seen:
         seen.page.emulate_media(media="print")
         assert seen.page.locator(".filter:visible").count() == 0
+        seen.page.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm
+        assert (
+            seen.page.evaluate("Math.max(...[...document.querySelectorAll('table')].map((t) => t.clientWidth))") <= 718
+        )
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         seen.page.wait_for_function(
