@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lowbit.grid import Grid
 from lowbit.quantizers.base import Card, Quantizer
-from lowbit.quantizers.ste import ScaleGradient, straight
+from lowbit.quantizers.ste import WeightGradient, straight
 
 NORMALIZE = ("none", "detach", "in_graph")
 
@@ -206,7 +206,7 @@ class Mixture(Quantizer):
             return self.hard.units(x, scales)
         shares = self.shares().detach().to(x.dtype)
         found = [
-            ScaleGradient.apply(straight(x, x.detach())[None] if part is None else part.units(x, own), share)
+            WeightGradient.apply(straight(x, x.detach())[None] if part is None else part.units(x, own), share)
             for part, own, share in zip(self.parts, self._scales(x), shares, strict=True)
         ]
         return torch.cat(found)

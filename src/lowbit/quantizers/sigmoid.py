@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lowbit.grid import Grid, Levels
 from lowbit.quantizers.base import Card, Quantizer, number
 from lowbit.quantizers.kmeans import centers
-from lowbit.quantizers.ste import Positive, Replace, ScaleGradient, Within
+from lowbit.quantizers.ste import Positive, Replace, WeightGradient, Within
 
 SETS = {1: (-1, 1), 2: (-1, 0, 1), 3: (-4, -2, -1, 0, 1, 2, 4)}
 """bits: levels of weights where the paper names a set; other widths take all integers of n bits but the lowest."""
@@ -146,7 +146,7 @@ class Sigmoid(Quantizer):
         scale = torch.where(scale == 0, 1.0, scale)  # zeros must still train
         temperature = self.temperature.to(x.dtype)
         # the units' gradient becomes that of the value, dL/dq
-        trained = ScaleGradient.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
+        trained = WeightGradient.apply(self._soft(x, temperature if self.bwd_T is None else self.bwd_T), scale)
         if not self.training:
             return Replace.apply(trained, self._steps(x))[None]
         with torch.no_grad():

@@ -51,20 +51,34 @@ class Scaled(Function):
 
 
 class ScaleGradient(Function):
-    """Identity forward; the gradient is multiplied by a constant, a number or a tensor that broadcasts over it."""
+    """Identity forward; the gradient is multiplied by a constant."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float | Tensor) -> Tensor:
-        if isinstance(factor, Tensor):
-            ctx.save_for_backward(factor)
-        else:
-            ctx.factor = factor
+    def forward(ctx: Any, scale: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return scale.view_as(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+class WeightGradient(Function):
+    """Identity forward; the gradient is multiplied by a tensor that broadcasts over it.
+
+    Apart from `ScaleGradient`, since compiled code cannot choose between a saved number and a saved tensor.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
         return x.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * (ctx.saved_tensors[0] if ctx.saved_tensors else ctx.factor), None
+        return grad * ctx.saved_tensors[0], None
 
 
 class Positive(Function):
