@@ -38,6 +38,7 @@ test: setup
 
 test-all: setup debian-all
 	$(PYTEST)
+	bash scripts/sanitize.sh
 
 check: $(VENV)/.stamp
 	$(BIN)/ruff check .
