@@ -52,7 +52,8 @@ void Workers::run(const std::function<void(int)>& job) {
 void Workers::loop(int worker) {
   uint64_t seen = 0;
   for (;;) {
-    const auto same = [&] { return state_.load() / NEXT == seen; };
+    // The state that stops is as new as a job's and may have been seen as one, so stop_ is asked for itself.
+    const auto same = [&] { return state_.load() / NEXT == seen && !stop_; };
     for (int spin = 0; spin < SPINS && same(); ++spin) relax();
     if (same()) {
       std::unique_lock<std::mutex> lock(mutex_);

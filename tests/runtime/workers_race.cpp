@@ -32,6 +32,11 @@ int main() {
       // Long enough for threads to stop looking and sleep.
       if (job % 2000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+    // Pools that end while their threads still come from a job.
+    for (int pool = 0; pool < 3000; ++pool) {
+      lowbit::Workers brief(threads);
+      for (int job = 0; job < pool % 3; ++job) brief.run([](int) {});
+    }
     std::printf("%d threads, %lld parts\n", threads, static_cast<long long>(total));
   }
 }
