@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page_blocks import refresh
 
 from lowbit.atomic import write_text
 from lowbit.bench.layers import Shape, layer_program
@@ -25,7 +25,6 @@ from lowbit.runtime.engine import Engine, available
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORD = ROOT / "native" / "README.md", ROOT / "docs" / "runtime" / "shares.json"
-BLOCK = re.compile(r"(<!-- shares -->\n).*?(<!-- end -->)", flags=re.S)
 SHAPE = Shape(128, 28)
 BITS = ((1, 1), (2, 2), (4, 4), (8, 8))
 SEED, ROUNDS = 0, 40
@@ -68,15 +67,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.measure:
         write_text(RECORD, json.dumps(measure(), indent=1) + "\n")
-    before = PAGE.read_text(encoding="utf-8")
-    text = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    after = BLOCK.sub(lambda match: match[1] + text + match[2], before)
-    if options.check:
-        if after != before:
-            print("native/README.md is out of date: python scripts/kernel_table.py", file=sys.stderr)
-        return int(after != before)
-    write_text(PAGE, after)
-    return 0
+    made = {"shares": table(json.loads(RECORD.read_text(encoding="utf-8")))}
+    return refresh(PAGE, made.__getitem__, check=options.check)
 
 
 if __name__ == "__main__":

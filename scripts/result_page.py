@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from page_blocks import blocks, refresh
+
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 RECORDS = PAGE.with_suffix("")
-BLOCK = re.compile(r"(<!-- ([a-z0-9-]+) -->\n).*?(<!-- end -->)", flags=re.S)
 
 
 def _mean(values: list[float]) -> str:
@@ -88,23 +88,16 @@ def main() -> int:
     if (RECORDS / "brevitas.json").exists():
         for run in json.loads((RECORDS / "brevitas.json").read_text())["runs"]:
             peers.setdefault(run["row"], []).append(run["accuracy"])
-    before = PAGE.read_text(encoding="utf-8")
 
-    def block(match: re.Match[str]) -> str:
-        record = json.loads((RECORDS / f"{match[2]}.json").read_text())
-        return match[1] + table(match[2], record, peers if match[2] == "fashion-line" else {}) + match[3]
+    def block(name: str) -> str:
+        record = json.loads((RECORDS / f"{name}.json").read_text())
+        return table(name, record, peers if name == "fashion-line" else {})
 
-    after = BLOCK.sub(block, before)
-    unquoted = {path.stem for path in RECORDS.glob("*.json")} - {m[2] for m in BLOCK.finditer(before)} - {"brevitas"}
+    unquoted = {path.stem for path in RECORDS.glob("*.json")} - {*blocks(PAGE)} - {"brevitas"}
     if unquoted:
         print(f"docs/results.md has no block for {', '.join(sorted(unquoted))}", file=sys.stderr)
         return 1
-    if check and after != before:
-        print("docs/results.md is out of date: python scripts/result_page.py", file=sys.stderr)
-        return 1
-    if not check:
-        PAGE.write_text(after, encoding="utf-8")
-    return 0
+    return refresh(PAGE, block, check=check)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from page_blocks import refresh
+
 PAGE = Path(__file__).parents[1] / "docs" / "runtime.md"
 RECORDS = PAGE.with_suffix("")
-BLOCK = re.compile(r"(<!-- reached -->\n).*?(<!-- end -->)", flags=re.S)
 PEERS = ("onnxruntime float32", "onnxruntime int8", "openvino int8")
 PARTS = ("layers", "matrices", "networks18", "networks20", "avx2", "threads", "process")
 Row = dict[str, Any]
@@ -71,14 +71,7 @@ def main() -> int:
     """Write, or check; 1 if the block is out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    before = PAGE.read_text(encoding="utf-8")
-    after = BLOCK.sub(lambda match: match[1] + table() + match[2], before)
-    if parser.parse_args().check:
-        if after != before:
-            print("docs/runtime.md is out of date: python scripts/target_table.py", file=sys.stderr)
-        return int(after != before)
-    PAGE.write_text(after, encoding="utf-8")
-    return 0
+    return refresh(PAGE, {"reached": table()}.__getitem__, check=parser.parse_args().check)
 
 
 if __name__ == "__main__":
