@@ -16,7 +16,7 @@ from lowbit.provenance import provenance
 from lowbit.quantizers.mixture import Mixture
 from lowbit.report.content import contender, layer_kernels, layer_rows, size
 from lowbit.report.pareto import COSTS, comparable, front
-from lowbit.report.timing import TORCH, Entrant, entrant, float_entrant, scratch, timed
+from lowbit.report.timing import Entrant, entrant, float_entrant, scratch, timed
 from lowbit.training.log import Row, read_log
 from lowbit.training.network import float_network
 from lowbit.training.recipes import Recipe, read_recipe
@@ -140,6 +140,7 @@ def _row(run: _Run, entered: Entrant | None) -> dict[str, Any]:
 
 def _row_of_floats(entered: Entrant) -> dict[str, Any]:
     reason = "random weights, to compare time and size with; there is no float run beside this one"
+    reason = "; ".join(part for part in (reason, entered.reason) if part)
     return contender(FLOATS, kind="float", bytes=entered.bytes, timed_by=entered.by, reason=reason)
 
 
@@ -208,8 +209,6 @@ def _notes(rows: list[dict[str, Any]]) -> list[str]:
     notes += [f"{row['name']}: {row['reason']}." for row in rows if row["reason"]]
     if not comparable(rows):
         notes.append("The runs are on different data, so their accuracies do not compare and no Pareto front is drawn.")
-    if any(row["timed_by"] == TORCH and row["kind"] == "float" for row in rows):
-        notes.append("onnxruntime runs float networks faster: pip install 'lowbit[bench]' lets this page use it.")
     if any((row["spread"] or 0) > 0.15 for row in rows):
         notes.append("The machine was busy: times spread by more than 15 %, so repeat before quoting any of them.")
     return notes

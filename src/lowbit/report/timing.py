@@ -32,6 +32,7 @@ SECONDS = 0.3
 """To spend on each network at each batch size."""
 LOWBIT, ORT, TORCH = "lowbit", "onnxruntime, float32", "PyTorch, float32"
 INEXACT = "multiplies floats, so that its answers differ from machine to machine"
+NO_ORT = "onnxruntime, which runs float networks faster, is not installed: pip install 'lowbit[bench]'"
 Call = Callable[[], Any]
 
 
@@ -45,7 +46,7 @@ class Entrant:
         bytes: on disk.
         call: makes the call that is timed, from inputs [batch, ...].
         images: inputs float32 [up to `BATCH`, ...].
-        reason: why it is not packed, or not exact; None where there is nothing to say.
+        reason: why it is not packed, not exact, or not run by onnxruntime; None where there is nothing to say.
         program, net: of a packed network, and what `runtime.load` made of it.
     """
 
@@ -88,6 +89,11 @@ def low_bit_entrant(trained: Trained, folder: Path) -> Entrant:
     )  # fmt: skip
 
 
+def onnxruntime_installed() -> bool:
+    """Whether onnxruntime can be given networks."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "onnx"))
+
+
 def float_entrant(model: nn.Module, images: NDArray[Any], folder: Path, size: int | None) -> Entrant:
     """A float network in onnxruntime, or in PyTorch where that is not installed or cannot be given the network.
 
@@ -97,15 +103,20 @@ def float_entrant(model: nn.Module, images: NDArray[Any], folder: Path, size: in
         folder: where the ONNX file may lie.
         size: bytes of its weights on disk.
     """
-    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+    reason = None
+    if not onnxruntime_installed():
+        reason = NO_ORT
+    else:
         file = folder / "float.onnx"
         try:
             export_torch(model, torch.from_numpy(images[:1]), file)
-        except torch.onnx.OnnxExporterError:
-            pass  # PyTorch it is, and the row says so
+        except torch.onnx.OnnxExporterError as error:
+            reason = f"has no ONNX form for onnxruntime ({str(error).strip().splitlines()[0]})"
         else:
             return Entrant(kind="float", by=ORT, bytes=size, call=lambda x: onnxruntime_call(file, x, 1), images=images)
-    return Entrant(kind="float", by=TORCH, bytes=size, call=lambda x: torch_call(model, x, 1), images=images)
+    return Entrant(
+        kind="float", by=TORCH, bytes=size, call=lambda x: torch_call(model, x, 1), images=images, reason=reason
+    )
 
 
 def entrant(trained: Trained, folder: Path) -> Entrant:
