@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import re
 import struct
 import zlib
 
@@ -39,6 +40,9 @@ def test_everything_is_on_one_page(tmp_path):
     text = render(content())
     advice = content()["diagnosis"]["advice"][0]
     assert advice["title"] in text and "l2:4" in text
+    with_curves = content() | {"curves": [{"name": "net", "rows": [{"epoch": 1, "test_accuracy": 90.0}], "parts": {}}]}
+    names = re.findall(r' id="([^"]+)"', render(with_curves))
+    assert "training" in names and "further" in names and len(names) == len(set(names))
     for heading in ("What to do", "Weights or activations", "Layer by layer", "Use of the levels"):
         assert f">{heading}</h2>" in text
     assert text.count("<svg viewBox") == 8
