@@ -74,13 +74,10 @@ def report_runs(runs: list[Path], output: Path, *, progress: bool) -> tuple[dict
     Raises:
         InvalidInput: a folder holds no finished run or is given twice, or the page cannot be written.
     """
-    from lowbit.report.from_runs import content_of
-    from lowbit.report.page import require_page, write_page
+    from lowbit.report import report
 
-    require_page(output)
     with shown(progress, "report") as show:
-        content = content_of(runs, show=show)
-    write_page(content, output)
+        content = report(runs, output, show=show)
     fronts = content["fronts"]
     rows = [
         {

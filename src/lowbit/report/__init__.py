@@ -6,18 +6,24 @@ This package is what `lowbit.report(runs, path)` calls: importing a submodule wo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 
-def report(runs: str | Path | Sequence[str | Path], path: str | Path = "report.html") -> dict[str, Any]:
+def report(
+    runs: str | Path | Sequence[str | Path],
+    path: str | Path = "report.html",
+    *,
+    show: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[str, Any]:
     """Write a page about one or several finished runs, and `report.json` beside it.
 
     Args:
         runs: folders of finished runs.
-        path: of the page.
+        path: of the page, ending in .html.
+        show: called with what is being done, how much is done, and how much there is.
 
     Returns:
         What the page shows, JSON-able.
@@ -33,7 +39,7 @@ def report(runs: str | Path | Sequence[str | Path], path: str | Path = "report.h
 
     require_page(path)
     folders = [runs] if isinstance(runs, (str, Path)) else list(runs)
-    content = content_of([Path(folder) for folder in folders])
+    content = content_of([Path(folder) for folder in folders], show=show)
     write_page(content, path)
     return content
 
