@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lowbit.cli import main
+from tests.cli.reproducing import reproduce, write
 
 TABLE = """\
 title: Digits in four rows
@@ -37,20 +37,12 @@ claims:
 
 @pytest.fixture
 def table(tmp_path):
-    path = tmp_path / "four.yaml"
-    path.write_text(TABLE)
-    return path
-
-
-def run(capsys, *words):
-    code = main(["reproduce", *map(str, words)])
-    out, err = capsys.readouterr()
-    return code, out, err
+    return write(tmp_path / "four.yaml", TABLE)
 
 
 def test_row_by_row_and_again(capsys, table, tmp_path):
     out = tmp_path / "out"
-    code, text, err = run(capsys, table, "--out", out, "--rows", "w8", "--seeds", "0")
+    code, text, err = reproduce(capsys, table, "--out", out, "--rows", "w8", "--seeds", "0")
     assert code == 0
     assert "1/2  float, seed 0" in err  # what w8 starts from
     assert "2/2  w8, seed 0" in err
@@ -59,7 +51,7 @@ def test_row_by_row_and_again(capsys, table, tmp_path):
     assert "float is run with one seed only" in text
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
-    code, text, _ = run(capsys, table, "--out", out, "--json")
+    code, text, _ = reproduce(capsys, table, "--out", out, "--json")
     record = json.loads(text)
     assert code == 0
     assert record == json.loads((out / "four.json").read_text())
@@ -79,7 +71,7 @@ def test_row_by_row_and_again(capsys, table, tmp_path):
     assert (unread["verdict"], unread["value"]) == ("undecided", None)
     assert "unknown column of the log 'softness'" in unread["reason"]
 
-    code, text, err = run(capsys, table, "--out", out, "--show")
+    code, text, err = reproduce(capsys, table, "--out", out, "--show")
     assert (code, err) == (0, "")
     assert "held          training helps  (+" in text
     assert "not run" not in text
@@ -87,7 +79,7 @@ def test_row_by_row_and_again(capsys, table, tmp_path):
 
 def test_rows_that_cannot_be_trained_do_not_stop_the_others(capsys, table, tmp_path):
     table.write_text(TABLE.replace("minmax:2", "minmaxx:2").replace("procedure: retrain", "procedure: re-train"))
-    code, text, err = run(capsys, table, "--out", tmp_path / "out", "--seeds", "0", "--quiet")
+    code, text, err = reproduce(capsys, table, "--out", tmp_path / "out", "--seeds", "0", "--quiet")
     assert code == 1
     assert "2 of 4 rows could not be trained" in err
     assert err.count("\n") == 1
@@ -101,7 +93,9 @@ def test_two_at_a_time_give_what_one_at_a_time_gives(capsys, table, tmp_path):
     found = []
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
-        code, text, _ = run(capsys, table, "--out", out, "--jobs", jobs, "--seeds", "0", "--threads", "1", "--json")
+        code, text, _ = reproduce(
+            capsys, table, "--out", out, "--jobs", jobs, "--seeds", "0", "--threads", "1", "--json"
+        )
         assert code == 0
         found.append([[run["accuracy"] for run in row["runs"]] for row in json.loads(text)["rows"]])
     assert found[0] == found[1]
@@ -135,7 +129,7 @@ def test_wrong_words(capsys, table, tmp_path):
         ([table, "--seeds", "0,0"], "each once"),
         ([table, "--jobs", "0"], "--jobs is 0; use 1 or more"),
     ]:
-        code, _, err = run(capsys, *words, "--out", tmp_path / "out")
+        code, _, err = reproduce(capsys, *words, "--out", tmp_path / "out")
         assert code == 2
         assert message in err
         assert err.count("\n") == 1
@@ -144,15 +138,15 @@ def test_wrong_words(capsys, table, tmp_path):
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_missing_data_set_is_one_sentence(capsys, table, tmp_path, jobs):
     table.write_text(TABLE.replace("{name: digits, train: 192}", f"{{name: fashion_mnist, folder: {tmp_path}}}"))
-    code, _, err = run(capsys, table, "--out", tmp_path / "out", "--jobs", jobs)
+    code, _, err = reproduce(capsys, table, "--out", tmp_path / "out", "--jobs", jobs)
     assert code == 1
     assert err.count("\n") == 1
     assert "data set 'fashion_mnist': no file" in err
 
 
 def test_list_of_tables(capsys):
-    code, text, _ = run(capsys)
+    code, text, _ = reproduce(capsys)
     assert code == 0
     assert "dqa-table1" in text
-    code, text, _ = run(capsys, "--json")
+    code, text, _ = reproduce(capsys, "--json")
     assert {table["name"] for table in json.loads(text)} >= {"fashion-line", "boo-table4"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lowbit.analysis.regions import noise_index
-from lowbit.cli import main
 from lowbit.errors import InvalidInput, UnknownName
 from lowbit.reproduce import read_table
+from tests.cli.reproducing import reproduce, write
 
 TABLE = """\
 title: Rings in three rows
@@ -40,15 +40,11 @@ claims:
 
 @pytest.fixture
 def table(tmp_path):
-    path = tmp_path / "rings.yaml"
-    path.write_text(TABLE)
-    return path
+    return write(tmp_path / "rings.yaml", TABLE)
 
 
 def run(capsys, *words):
-    code = main(["reproduce", *map(str, words), "--threads", "1", "--accelerator", "cpu"])
-    out, err = capsys.readouterr()
-    return code, out, err
+    return reproduce(capsys, *words, "--threads", "1", "--accelerator", "cpu")
 
 
 def test_measures_and_picture(capsys, table, tmp_path, monkeypatch):

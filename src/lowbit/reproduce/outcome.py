@@ -83,11 +83,12 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
 
 def _anywhere(command: str | None) -> str | None:
     """A command without the folder that it wrote to, which is another one for everybody who types it."""
-    words = shlex.split(command or "")
-    if "--out" in words[:-1]:
-        at = words.index("--out")
-        del words[at : at + 2]
-    return shlex.join(words) if command else command
+    if command is None:
+        return None
+    words = shlex.split(command)
+    kept = [word for word, before in zip(words, ["", *words], strict=False)
+            if before != "--out" and word != "--out" and not word.startswith("--out=")]  # fmt: skip
+    return shlex.join(kept)
 
 
 def place(plan: Plan) -> Path:
