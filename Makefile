@@ -8,7 +8,7 @@ BUILD_TOOLS := nanobind scikit-build-core cmake ninja
 PIP := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: setup demo test test-all check bench clean sanitize debian debian-all
+.PHONY: setup demo test test-all check bench clean sanitize fuzz debian debian-all
 
 setup: $(VENV)/.stamp debian
 
@@ -39,6 +39,7 @@ test: setup
 test-all: setup debian-all
 	$(PYTEST)
 	bash scripts/sanitize.sh
+	bash scripts/fuzz.sh 60
 
 check: $(VENV)/.stamp
 	$(BIN)/ruff check .
@@ -52,6 +53,9 @@ bench: $(VENV)/.stamp
 
 sanitize: $(VENV)/.stamp
 	bash scripts/sanitize.sh
+
+fuzz: $(VENV)/.stamp
+	bash scripts/fuzz.sh 600
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

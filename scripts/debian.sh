@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the tests need from Debian: "data" only Fashion-MNIST, "all" also a browser, an emulator and a cross
-# compiler. Does nothing where the packages are there; without root it says what is missing, and the tests that need it
+# Installs what the tests need from Debian: "data" only Fashion-MNIST, "all" also a browser, an emulator, a cross
+# compiler and clang with libFuzzer. Does nothing where the packages are there; without root it says what is missing, and the tests that need it
 # skip themselves.
 set -euo pipefail
 
 case "${1:-}" in
   data) wanted=(dataset-fashion-mnist) ;;
-  all) wanted=(dataset-fashion-mnist chromium qemu-user gcc-aarch64-linux-gnu g++-aarch64-linux-gnu) ;;
+  all) wanted=(dataset-fashion-mnist chromium qemu-user gcc-aarch64-linux-gnu g++-aarch64-linux-gnu
+    clang libclang-rt-dev) ;;
   *) echo "scripts/debian.sh: '${1:-}' given; use: scripts/debian.sh data|all" >&2; exit 2 ;;
 esac
 

@@ -2,7 +2,6 @@
 #include "check/kernels.h"
 
 #include <cstring>
-#include <random>
 #include <vector>
 
 #include "ops/bits/reference.h"
@@ -22,7 +21,7 @@ constexpr int STRIDE = TILE_BLOCKS * LANES;
 
 // A random tile: memory of activations with pointers into it, and room for two results.
 struct Tile {
-  Tile(std::mt19937& random, int taps, int x_bytes) : memory(static_cast<size_t>(x_bytes + 64) * 7) {
+  Tile(Random& random, int taps, int x_bytes) : memory(static_cast<size_t>(x_bytes + 64) * 7) {
     for (uint8_t& byte : memory) byte = static_cast<uint8_t>(random());
     for (int i = 0; i < taps * TILE_PIXELS; ++i)
       x.push_back(memory.data() + random() % 7 * static_cast<size_t>(x_bytes));
@@ -41,8 +40,7 @@ struct Tile {
 
 }  // namespace
 
-bool check_dot8(Isa isa, unsigned seed) {
-  std::mt19937 random(seed);
+bool check_dot8(Isa isa, Random& random) {
   const int taps = 1 + static_cast<int>(random() % 9), words = 1 + static_cast<int>(random() % 20);
   Tile tile(random, taps, words * 4);
   const bool fit = random() % 2;
@@ -68,8 +66,7 @@ bool check_dot8(Isa isa, unsigned seed) {
   return tile.equal(t.pixels, t.blocks);
 }
 
-bool check_bits(Isa isa, unsigned seed) {
-  std::mt19937 random(seed);
+bool check_bits(Isa isa, Random& random) {
   const int taps = 1 + static_cast<int>(random() % 9), words = 1 + static_cast<int>(random() % 20);
   const int x_planes = 1 + static_cast<int>(random() % 8);
   const auto coding = static_cast<Coding>(random() % 3);
@@ -100,8 +97,7 @@ bool check_bits(Isa isa, unsigned seed) {
   return tile.equal(t.pixels, t.blocks);
 }
 
-bool check_tile8(Isa isa, unsigned seed) {
-  std::mt19937 random(seed);
+bool check_tile8(Isa isa, Random& random) {
   const int count = 1 + static_cast<int>(random() % 9), bits = 1 << random() % 4;
   const int rows = 1 + static_cast<int>(random() % TILE_ROWS);
   const int tiles = 1 + static_cast<int>(random() % JOB_TILES),
@@ -130,8 +126,7 @@ bool check_tile8(Isa isa, unsigned seed) {
   return got == want;
 }
 
-bool check_floats(Isa isa, unsigned seed) {
-  std::mt19937 random(seed);
+bool check_floats(Isa isa, Random& random) {
   static const int widths[] = {1, 2, 3, 4, 8};
   const int bits = widths[random() % 5], taps = 1 + static_cast<int>(random() % 4);
   const int inner = 1 + static_cast<int>(random() % 70),

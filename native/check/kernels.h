@@ -1,13 +1,14 @@
-// Whether a kernel equals its naive reference on the random tile of a seed, the same on every processor.
+// Whether a kernel equals its naive reference on a random tile.
 #pragma once
 
+#include "check/random.h"
 #include "ops/isa.h"
 
 namespace lowbit {
 
-bool check_dot8(Isa isa, unsigned seed);
-bool check_bits(Isa isa, unsigned seed);
-bool check_tile8(Isa isa, unsigned seed);
-bool check_floats(Isa isa, unsigned seed);
+bool check_dot8(Isa isa, Random& random);
+bool check_bits(Isa isa, Random& random);
+bool check_tile8(Isa isa, Random& random);
+bool check_floats(Isa isa, Random& random);
 
 }  // namespace lowbit

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "check/kernels.h"
+#include "check/layers.h"
 #include "check/networks.h"
 #include "engine/processor.h"
 
@@ -12,10 +13,12 @@ namespace {
 
 constexpr unsigned SEEDS = 300, NETWORKS = 60;
 
-const std::pair<const char*, bool (*)(lowbit::Isa, unsigned)> CHECKS[] = {{"dot8", lowbit::check_dot8},
-                                                                          {"bits", lowbit::check_bits},
-                                                                          {"tile8", lowbit::check_tile8},
-                                                                          {"floats", lowbit::check_floats}};
+const std::pair<const char*, bool (*)(lowbit::Isa, lowbit::Random&)> CHECKS[] = {
+    {"dot8", lowbit::check_dot8},
+    {"bits", lowbit::check_bits},
+    {"tile8", lowbit::check_tile8},
+    {"floats", lowbit::check_floats},
+    {"layer", lowbit::check_layer}};
 const char* const ISAS[] = {"scalar", "avx2", "avx512bw", "avx512", "amx", "neon"};
 
 // FNV-1a
@@ -34,15 +37,18 @@ int main() {
     if (!lowbit::isa_present(isa)) continue;
     for (const auto& [name, check] : CHECKS) {
       unsigned failed = 0;
-      for (unsigned seed = 0; seed < SEEDS; ++seed) failed += !check(isa, seed);
+      for (unsigned seed = 0; seed < SEEDS; ++seed) {
+        lowbit::Random random(seed);
+        failed += !check(isa, random);
+      }
       std::printf("%s kernel %s %s\n", ISAS[number], name, failed ? "differs" : "equal");
       wrong += failed != 0;
     }
     uint64_t hash = 14695981039346656037u;
     for (unsigned seed = 0; seed < NETWORKS; ++seed) {
-      const auto outputs = lowbit::run_network(isa, seed, 1);
+      const auto outputs = lowbit::run_network(isa, lowbit::Random(seed), 1);
       hash = digest(hash, outputs);
-      wrong += lowbit::run_network(isa, seed, 3) != outputs;
+      wrong += lowbit::run_network(isa, lowbit::Random(seed), 3) != outputs;
     }
     std::printf("%s networks %u %016llx\n", ISAS[number], NETWORKS, static_cast<unsigned long long>(hash));
   }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "engine/choose.h"
 #include "engine/float_layer.h"
@@ -15,8 +14,6 @@
 namespace lowbit {
 
 namespace {
-
-using Random = std::mt19937;
 
 float real(Random& random) { return static_cast<float>(random() % 2001) / 1000.0f - 1.0f; }
 
@@ -51,8 +48,7 @@ Window square(int64_t size, int64_t stride) {
 
 }  // namespace
 
-std::vector<uint32_t> run_network(Isa isa, unsigned seed, int threads) {
-  Random random(seed);
+std::vector<uint32_t> run_network(Isa isa, Random random, int threads) {
   const int64_t size = 6 + random() % 8, first = 1 + random() % 40, second = 1 + random() % 70,
                 third = 1 + random() % 40, classes = 1 + random() % 20, half = (size - 1) / 2 + 1;
   const int w_bits = 1 + static_cast<int>(random() % 2);

@@ -1,0 +1,136 @@
+// One layer, whatever kernel would execute it, beside `direct` in one plan: the same accumulators from any
+// window, padding, groups, operands and number of threads.
+#include "check/layers.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "engine/choose.h"
+#include "engine/layer.h"
+#include "engine/plan.h"
+#include "engine/simple_steps.h"
+
+namespace lowbit {
+
+namespace {
+
+Units line(int64_t first, int64_t step, int bits) {
+  Units units;
+  for (int64_t i = 0; i < int64_t(1) << bits; ++i) units.push_back(static_cast<int32_t>(first + step * i));
+  return units;
+}
+
+// Weights that are added up apart, code by code.
+std::vector<Units> one_each(int bits) {
+  std::vector<Units> terms(size_t(1) << bits, Units(size_t(1) << bits));
+  for (size_t code = 0; code < terms.size(); ++code) terms[code][code] = 1;
+  return terms;
+}
+
+// One term or two, of units that are a line apart or anywhere.
+std::vector<Units> any_units(Random& random, int bits) {
+  std::vector<Units> terms;
+  for (int64_t count = random.between(0, 3) ? 1 : 2; count > 0; --count) {
+    const int64_t step = random.between(1, 2);
+    terms.push_back(line(-step * (int64_t(1) << bits) / 2, step, bits));
+    if (random.between(0, 3) == 0)
+      for (int32_t& unit : terms.back()) unit = static_cast<int32_t>(random.between(-200, 200));
+  }
+  return terms;
+}
+
+Window any_window(Random& random) {
+  Window w;
+  w.height = random.between(1, 12), w.width = random.between(1, 20);
+  w.kernel_y = random.between(1, 4), w.kernel_x = random.between(1, 7);
+  w.stride_y = random.between(1, 3), w.stride_x = random.between(1, 3);
+  w.dilation_y = random.between(1, 3), w.dilation_x = random.between(1, 3);
+  w.mode = static_cast<PadMode>(random.between(0, 3));
+  // Reflection leaves out the border, a circle comes back to where it began.
+  const int64_t less = w.mode == PadMode::reflect ? 1 : 0, most = w.mode == PadMode::zeros ? 5 : 3;
+  w.pad_y = std::min(random.between(0, most), most == 5 ? most : w.height - less);
+  w.pad_x = std::min(random.between(0, most), most == 5 ? most : w.width - less);
+  const auto out = [](int64_t size, int64_t pad, int64_t kernel, int64_t dilation, int64_t stride) {
+    const int64_t room = size + 2 * pad - dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+  };
+  w.out_height = out(w.height, w.pad_y, w.kernel_y, w.dilation_y, w.stride_y);
+  w.out_width = out(w.width, w.pad_x, w.kernel_x, w.dilation_x, w.stride_x);
+  return w;
+}
+
+}  // namespace
+
+bool check_layer(Isa isa, Random& random) {
+  LayerSpec spec;
+  const Window& w = spec.window = any_window(random);
+  const int64_t pixels = w.out_pixels();
+  if (pixels == 0) return true;
+  const bool depthwise = random.between(0, 4) == 0;
+  spec.groups = depthwise ? random.between(2, 70) : random.between(0, 2) ? 1 : random.between(2, 3);
+  spec.inner = depthwise ? 1 : random.between(1, 80);
+  spec.outer = random.between(1, depthwise ? 2 : 70);
+  const int64_t channels = spec.groups * spec.inner, inputs = w.height * w.width;
+
+  const int x_bits = static_cast<int>(random.between(1, 8));
+  const int64_t slope = random.between(1, 2), first = random.between(-40, 40);
+  const bool codebook = random.between(0, 5) == 0;
+  spec.bits = static_cast<int>(random.between(1, codebook ? 3 : 8));
+  spec.weight_units = codebook ? one_each(spec.bits) : any_units(random, spec.bits);
+  spec.ones = random.between(0, 4) == 0;
+  std::vector<uint8_t> packed(static_cast<size_t>((spec.channels() * spec.fan_in() * spec.bits + 7) / 8 + 8));
+  for (uint8_t& byte : packed) byte = static_cast<uint8_t>(random());
+  spec.packed = packed.data();
+
+  const int64_t classes =
+      w.mode == PadMode::zeros && (w.pad_y || w.pad_x) && first
+          ? std::min(w.out_height, 2 * w.kernel_y + 1) * std::min(w.out_width, 2 * w.kernel_x + 1)
+          : 0;
+  const int64_t budget = random.between(0, 3) ? 1 << 30 : random.between(0, 1 << 16);
+  const LayerShape shape{spec.groups, spec.inner, spec.outer, w.taps(), pixels, classes};
+  const std::string kind =
+      choose_layer(isa, shape, spec.weight_units, {x_bits}, spec.ones, codebook, budget).first;
+
+  Plan plan(static_cast<int>(random.between(1, 3)));
+  // Kernels read beyond the end of a value, so never the caller's memory.
+  const int outside = plan.add_value(channels * inputs, Role::input),
+            x = plan.add_value(channels * inputs, Role::inner);
+  plan.add_step(make_copy(outside, channels, inputs, x), "input");
+  const auto terms = static_cast<int64_t>(spec.weight_units.size()) + spec.ones;
+  const auto accumulators = [&](Epilogue& epilogue) {
+    return epilogue.acc = plan.add_value(4 * terms * spec.channels() * pixels, Role::inner);
+  };
+  Epilogue wanted(spec.channels(), pixels), found(spec.channels(), pixels);
+  const int want = accumulators(wanted), got = accumulators(found);
+  plan.add_value(4, Role::output);
+  spec.inputs = {{x, 1, 0, 0, 0}};
+  plan.add_step(make_direct(spec, {line(first, slope, x_bits)}, codebook, wanted, isa), "direct");
+  if (kind == "direct") {
+    plan.add_step(make_direct(spec, {line(first, slope, x_bits)}, codebook, found, Isa::scalar), "scalar");
+  } else {
+    InputTerm input{x, static_cast<int32_t>(slope), static_cast<int32_t>(first), (1 << x_bits) - 1, 0};
+    if (kind == "bits") {
+      // Planes of all channels in a row where groups begin at whole words.
+      const int64_t group = spec.groups == 1 || spec.inner % 32 == 0 ? channels : spec.inner;
+      input.planes = x_bits;
+      input.value =
+          plan.add_value(4 * inputs * (channels / group) * ((group + 31) / 32) * x_bits, Role::inner);
+      plan.add_step(make_split(x, {}, channels, inputs, group, x_bits, input.value, isa), "planes");
+    }
+    spec.inputs = {input};
+    plan.add_step(make_layer(kind, spec, found, isa), kind);
+  }
+  plan.finish(true, channels * inputs, 4);
+
+  std::vector<uint8_t> codes(static_cast<size_t>(channels * inputs));
+  for (uint8_t& code : codes) code = static_cast<uint8_t>(random() & ((1u << x_bits) - 1));
+  uint8_t output[4];
+  std::vector<std::vector<uint8_t>> values;
+  plan.run_kept(codes.data(), output, {want, got}, [&](int, const uint8_t* bytes) {
+    values.emplace_back(bytes, bytes + 4 * terms * spec.channels() * pixels);
+  });
+  return values[0] == values[1];
+}
+
+}  // namespace lowbit

@@ -1,0 +1,11 @@
+// Whether a random layer equals the one that unpacks weights as it goes.
+#pragma once
+
+#include "check/random.h"
+#include "ops/isa.h"
+
+namespace lowbit {
+
+bool check_layer(Isa isa, Random& random);
+
+}  // namespace lowbit
