@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from torch import nn
 import lowbit
 from lowbit import models
 from lowbit.provenance import provenance
+from lowbit.training.memory_order import channels_last
 
 VARIANTS = {
     "lsq W4A4": {"weight": "lsq:4", "activation": "lsq:4"},
@@ -43,6 +45,9 @@ VARIANTS = {
     "lsq W2 weights only": {"weight": "lsq:2", "activation": None, "first": None, "last": None},
 }
 BATCH = 128
+LAST = ", channels last"
+"""End of the name of a variant that is trained in the order of memory that `lowbit train` uses on a CPU."""
+ORDERS = ExitStack()  # until all is measured
 
 
 def network(name: str) -> tuple[nn.Module, torch.Tensor]:
@@ -124,6 +129,11 @@ def catalogue() -> dict[str, dict[str, object]]:
 
 def build(net: str, variant: str) -> nn.Module | None:
     """A variant's network, ready to train, or None where its tool is absent."""
+    if variant.endswith(LAST):
+        model = build(net, variant.removesuffix(LAST))
+        assert model is not None
+        ORDERS.enter_context(channels_last(model))
+        return model
     base, x = network(net)
     if variant.startswith("float"):
         return base
@@ -142,7 +152,8 @@ PEERS = ("Brevitas W4A4", "torch.ao int8")
 
 def chosen(options: argparse.Namespace) -> list[str]:
     """Names of the variants to run."""
-    names = [*VARIANTS, *PEERS, *(catalogue() if options.all else ())]
+    ordered = [name + LAST for name in ("float", "lsq W4A4", "lsq W2A2") if options.net != "mlp"]
+    names = [*VARIANTS, *ordered, *PEERS, *(catalogue() if options.all else ())]
     return [n for n in names if not options.variants or any(v in n for v in options.variants)]
 
 
@@ -222,7 +233,8 @@ def main() -> int:
         fused._kernels = None  # type: ignore[assignment]
     if options.peak_of:
         return peak_of(options)
-    rows = memory(options) if options.memory else measure(options)
+    with ORDERS:
+        rows = memory(options) if options.memory else measure(options)
     if options.json:
         setting = {"net": options.net, "batch": BATCH, "rounds": options.rounds, "native": not options.no_native}
         record = {**setting, "rows": rows, **provenance(seed=0, threads=1)}

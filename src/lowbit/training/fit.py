@@ -14,8 +14,9 @@ from lowbit.data import Batches
 from lowbit.errors import InvalidInput
 from lowbit.procedures.base import Procedure
 from lowbit.training.evaluate import Score
-from lowbit.training.lightning import EpochBatches, LowbitModule, ProcedureCallback, make_trainer, quiet
+from lowbit.training.lightning import EpochBatches, LowbitModule, ProcedureCallback, make_trainer, on_gpu, quiet
 from lowbit.training.log import Row
+from lowbit.training.memory_order import channels_last
 from lowbit.training.optimizers import make_optimizer
 from lowbit.training.pl import pl
 from lowbit.training.progress import EpochProgress
@@ -89,7 +90,7 @@ def fit(
     resumed = str(checkpoint) if checkpoint and checkpoint.exists() else None
     before = signal.getsignal(signal.SIGINT)
     try:
-        with quiet():
+        with quiet(), channels_last(model, wanted=not on_gpu(accelerator)):
             trainer.fit(module, loader, ckpt_path=resumed, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of the process and leaves the signal ignored.

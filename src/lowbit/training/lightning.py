@@ -175,6 +175,11 @@ def world() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def on_gpu(accelerator: str) -> bool:
+    """Whether ``"auto"``, ``"cpu"`` or ``"gpu"`` means a GPU here."""
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
 def make_trainer(
     *,
     epochs: int,
@@ -195,7 +200,7 @@ def make_trainer(
     """
     _, processes = world()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    gpu = on_gpu(accelerator)
     with quiet():
         return pl.Trainer(
             max_epochs=epochs,
