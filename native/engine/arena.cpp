@@ -55,7 +55,10 @@ std::unique_ptr<Buffer> BufferPool::take(int64_t bytes) {
 
 void BufferPool::give(std::unique_ptr<Buffer> buffer) {
   std::lock_guard<std::mutex> lock(mutex_);
-  free_.push_back(std::move(buffer));
+  try {
+    free_.push_back(std::move(buffer));
+  } catch (const std::bad_alloc&) {  // it is freed then
+  }
 }
 
 }  // namespace lowbit

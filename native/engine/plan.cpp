@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
+#include <new>
 
 #include "engine/simple_steps.h"
 #include "ops/dot8/params.h"
@@ -82,14 +84,13 @@ Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* outpu
 void Plan::run_step(const Step& step, const Context& context, const Range& all, int64_t part,
                     int64_t parts) const {
   const auto share = [&](int64_t units, int64_t i) { return units * i / parts; };
-  const int64_t tiles = tiles_of(all);
-  if (tiles >= 2 * parts || step.blocks == 1) {
+  // Shares of channels are even, so that two workers never write bits of one 32-channel word.
+  const int64_t tiles = tiles_of(all), pairs = (step.blocks + 1) / 2;
+  if (tiles >= 2 * parts || tiles >= pairs) {
     const int64_t first = share(tiles, part) * TILE_PIXELS;
     const int64_t stop = std::min(all.pixel_end, share(tiles, part + 1) * TILE_PIXELS);
     if (first < stop) step.run(context, {first, stop, 0, step.blocks});
   } else {
-    // Shares are even, so that two workers never write bits of one 32-channel word.
-    const int64_t pairs = (step.blocks + 1) / 2;
     const int64_t first = share(pairs, part) * 2, stop = std::min(step.blocks, share(pairs, part + 1) * 2);
     if (first < stop) step.run(context, {0, all.pixel_end, first, stop});
   }
@@ -144,18 +145,23 @@ int64_t Plan::run(const uint8_t* input, uint8_t* output, int64_t batch) {
   const int threads = workers_.threads();
   // Whoever is faster takes more of them. All before the first bad row are taken before it is.
   std::atomic<int64_t> next{0};
-  if (threads == 1 || !workers_.try_acquire()) return run_images(input, output, batch, next);
+  const auto owned = threads == 1 ? std::unique_lock<std::mutex>() : workers_.try_acquire();
+  if (!owned) return run_images(input, output, batch, next);
   int64_t found = -1;
   if (batch >= threads * images_) {
     std::vector<int64_t> of_worker(static_cast<size_t>(threads), -1);
-    workers_.run(
-        [&](int worker) { of_worker[static_cast<size_t>(worker)] = run_images(input, output, batch, next); });
+    workers_.run([&](int worker) {
+      try {
+        of_worker[static_cast<size_t>(worker)] = run_images(input, output, batch, next);
+      } catch (const std::bad_alloc&) {
+        if (worker == 0) throw;  // others leave their images, none of which they have taken yet, to this one
+      }
+    });
     for (int64_t row : of_worker)
       if (row >= 0 && (found < 0 || row < found)) found = row;
   } else {
     found = run_split(input, output, batch);
   }
-  workers_.release();
   return found;
 }
 

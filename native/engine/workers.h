@@ -2,42 +2,36 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 namespace lowbit {
 
 class Workers {
  public:
+  // Throws std::runtime_error where the system refuses a thread.
   explicit Workers(int threads);
   ~Workers();
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
 
-  int threads() const { return static_cast<int>(threads_.size()) + 1; }
+  int threads() const { return count_; }
 
-  // One caller at a time owns the pool; others run on their own thread.
-  bool try_acquire() { return owner_.try_lock(); }
-  void release() { owner_.unlock(); }
+  // One caller at a time owns the pool, while it holds this; the others get none and run on their own thread.
+  // A process that was forked after the pool was made has no threads of it, and gets new ones here.
+  std::unique_lock<std::mutex> try_acquire();
 
   // Calls job(0) here and job(worker) on every other thread that is there before that is done; waits for
-  // those that came, not for those that sleep. So jobs take their parts of the work from a counter.
+  // those that came, not for those that sleep. So jobs take their parts of the work from a counter. What
+  // job(0) throws is thrown when all have left; on the other threads jobs may not throw.
   void run(const std::function<void(int)>& job);
 
  private:
-  void loop(int worker);
-
-  // Of state_: how many threads are in the job, whether more may come, and the number of the job.
-  static constexpr uint64_t INSIDE = (1 << 15) - 1, OPEN = 1 << 15, NEXT = 1 << 16;
-
-  std::mutex owner_, mutex_;
-  std::condition_variable wake_;
-  const std::function<void(int)>* job_ = nullptr;
-  std::atomic<uint64_t> state_{0};
-  std::atomic<int> asleep_{0};
-  std::atomic<bool> stop_{false};
-  std::vector<std::thread> threads_;
+  struct Threads;
+  const int count_;
+  std::atomic<int> process_;
+  std::unique_ptr<Threads> threads_;
 };
 
 }  // namespace lowbit

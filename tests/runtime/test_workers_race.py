@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 NATIVE = Path(__file__).parents[2] / "native"
-BUILD = ["-std=c++20", "-O1", "-g", "-pthread", "-fsanitize=thread"]
+BUILD = ["-std=c++17", "-O1", "-g", "-pthread", "-fsanitize=thread"]
 
 
 def test_threads_take_each_part_once_and_do_not_race(tmp_path):

@@ -3,7 +3,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <random>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -32,9 +34,42 @@ int main() {
       // Long enough for threads to stop looking and sleep.
       if (job % 2000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+    // Threads that look for work, that are about to sleep or that sleep: one comes all the same.
+    for (int job = 0; job < 300; ++job) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 250));
+      std::atomic<int> came{0};
+      const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      workers.run([&](int worker) {
+        if (worker) ++came;
+        while (!came && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+      });
+      if (came) continue;
+      std::printf("%d threads, job %d: nobody came\n", threads, job);
+      return 1;
+    }
+    // What job(0) throws comes when the others have left, and the pool goes on.
+    for (int job = 0; job < 300; ++job) {
+      auto inside = std::make_unique<std::atomic<int>>(0);
+      int ended = 0;
+      try {
+        workers.run([&](int worker) {
+          if (worker == 0) throw std::runtime_error("no memory");
+          ++*inside;
+          std::this_thread::sleep_for(std::chrono::microseconds(worker));
+          --*inside;
+        });
+      } catch (const std::runtime_error&) {
+        ended = 1 + *inside;
+      }
+      inside.reset();
+      if (ended == 1) continue;
+      std::printf("%d threads, job %d: ended %d\n", threads, job, ended);
+      return 1;
+    }
     // Pools that end while their threads still come from a job.
     for (int pool = 0; pool < 3000; ++pool) {
       lowbit::Workers brief(threads);
+      if (pool % 10 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 250));
       for (int job = 0; job < pool % 3; ++job) brief.run([](int) {});
     }
     std::printf("%d threads, %lld parts\n", threads, static_cast<long long>(total));
