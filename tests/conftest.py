@@ -14,3 +14,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+from lowbit.runtime import _kernels  # noqa: E402
+
+# Steps of small networks are not worth a second thread, but have to be right with one.
+_kernels.split_from(0)

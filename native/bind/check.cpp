@@ -5,6 +5,7 @@
 #include "check/kernels.h"
 #include "check/layers.h"
 #include "check/networks.h"
+#include "engine/plan.h"
 
 namespace lowbit {
 
@@ -24,6 +25,7 @@ void bind_check(nanobind::module_& m) {
   m.def("check_floats", &seeded<check_floats>);
   m.def("check_bits", &seeded<check_bits>);
   m.def("check_layer", &seeded<check_layer>);
+  m.def("split_from", &split_from);
   m.def("check_network", [](int isa, unsigned seed, int threads) {
     return run_network(static_cast<Isa>(isa), Random(seed), threads);
   });

@@ -30,7 +30,7 @@ Window to_window(const std::vector<int64_t>& v) {
 }
 
 struct NativePlan : Plan {
-  NativePlan(int isa, int threads) : Plan(threads), isa(static_cast<Isa>(isa)) {}
+  NativePlan(int isa, int threads) : Plan(threads, static_cast<Isa>(isa)), isa(static_cast<Isa>(isa)) {}
   Isa isa;
   Outputs outputs;
 };

@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -11,13 +12,35 @@
 namespace lowbit {
 
 namespace {
-// Below this many operations a step is not worth waking a thread for.
-constexpr int64_t WORTH_SPLITTING = 200000;
+// Below this many nanoseconds a step is not worth another thread, which takes some microseconds to come and
+// go.
+std::atomic<int64_t> worth_splitting{15000};
+
+// Operations of a layer in a nanosecond, roughly what small ones reach (native/README.md has the large ones).
+int64_t operations_per_ns(Isa isa) {
+  switch (isa) {
+    case Isa::amx:
+      return 800;
+    case Isa::avx512:
+      return 400;
+    case Isa::avx512bw:
+    case Isa::avx2:
+      return 150;
+    case Isa::neon:
+      return 40;
+    case Isa::scalar:
+      break;
+  }
+  return 5;
+}
+constexpr int64_t BYTES_PER_NS = 10;
 // Parts of a large step that each thread would get if none were disturbed, and how many pixels make one.
 constexpr int64_t PARTS = 4, PART_TILES = 16;
 
 int64_t tiles_of(const Range& all) { return (all.pixel_end + TILE_PIXELS - 1) / TILE_PIXELS; }
 }  // namespace
+
+void split_from(int64_t ns) { worth_splitting = ns; }
 
 int Plan::add_value(int64_t bytes, Role role) {
   values_.push_back({round_up(bytes + SLACK, 64), role});
@@ -124,7 +147,7 @@ int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
     uint8_t* y = output + image * output_bytes_;
     for (const auto& step : steps_) {
       const Range all = whole(*step, std::min(images_, batch - image));
-      if (step->operations + step->bytes < WORTH_SPLITTING) {
+      if (step->operations / operations_per_ns(isa_) + step->bytes / BYTES_PER_NS < worth_splitting) {
         step->run(make_context(buffer->data(), x, y, 0, bad), all);
       } else {
         const int64_t parts = std::clamp(tiles_of(all) / PART_TILES, threads, PARTS * threads);

@@ -9,14 +9,19 @@
 #include "engine/arena.h"
 #include "engine/step.h"
 #include "engine/workers.h"
+#include "ops/isa.h"
 
 namespace lowbit {
+
+// From how many nanoseconds on, as guessed, a step of one image is given to all threads; for tests.
+void split_from(int64_t ns);
 
 enum class Role : int { inner = 0, input = 1, output = 2 };
 
 class Plan {
  public:
-  explicit Plan(int threads) : workers_(threads) {}
+  // isa: that of the kernels, by which the time of a step is guessed.
+  explicit Plan(int threads, Isa isa = Isa::scalar) : isa_(isa), workers_(threads) {}
 
   int add_value(int64_t bytes, Role role);
   void add_step(std::unique_ptr<Step> step, const std::string& name);
@@ -71,6 +76,7 @@ class Plan {
     int64_t bytes;
     Role role;
   };
+  const Isa isa_;
   std::vector<Value> values_;
   std::vector<int64_t> offsets_;
   std::vector<std::unique_ptr<Step>> steps_;
