@@ -51,6 +51,8 @@ def pack(codes: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def largest(data: NDArray[np.uint8], bits: int, count: int) -> int:
     """Largest packed code, found block by block so that hostile files cannot make it allocate much."""
+    if bits == 8:
+        return int(data.max())
     step = _BLOCK * bits // 8
     blocks = range(0, count, _BLOCK)
     return max(
