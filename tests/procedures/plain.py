@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import lowbit
 from lowbit.data import Batches
 from lowbit.procedures import Procedure, Run
+from lowbit.training.memory_order import channels_last
 from lowbit.training.optimizers import make_optimizer
 
 
@@ -97,12 +98,15 @@ def resumed(make: Callable[[], Procedure], methods: dict[str, Any], stop: int = 
     return again.model
 
 
-def whole(make: Callable[[], Procedure], methods: dict[str, Any], epochs: int = 4, **optimizer) -> nn.Module:
-    """The same network trained without interruption."""
+def whole(
+    make: Callable[[], Procedure], methods: dict[str, Any], epochs: int = 4, ordered: bool = False, **optimizer
+) -> nn.Module:
+    """The same network trained without interruption; `ordered`: in the order of memory that `fit` uses."""
     procedure = make()
     run = run_of(started(procedure, methods), epochs, **optimizer)
-    procedure.start(run)
-    train(procedure, run, epochs)
+    with channels_last(run.model, wanted=ordered):
+        procedure.start(run)
+        train(procedure, run, epochs)
     return run.model
 
 
