@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need from Debian: "data" only Fashion-MNIST, "all" also a browser, an emulator, a cross
-# compiler and clang with libFuzzer. Does nothing where the packages are there; without root it says what is missing, and the tests that need it
-# skip themselves.
+# compiler and clang with libFuzzer. Does nothing where the packages are there; without root it says what is missing,
+# and the tests that need it skip themselves.
 set -euo pipefail
 
 case "${1:-}" in

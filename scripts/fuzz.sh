@@ -16,5 +16,5 @@ cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DLOWBIT_PYTHON=O
   -DLOWBIT_FUZZ=ON > /dev/null
 cmake --build build/fuzz
 mkdir -p build/fuzz/corpus
-build/fuzz/lowbit_fuzz -max_total_time="$seconds" -max_len=4096 -verbosity=0 -print_final_stats=1 \
+build/fuzz/lowbit_fuzz -max_total_time="$seconds" -max_len=4096 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
   -artifact_prefix=build/fuzz/ build/fuzz/corpus

@@ -1,9 +1,9 @@
-// One layer, whatever kernel would execute it, beside `direct` in one plan: the same accumulators from any
-// window, padding, groups, operands and number of threads.
+// One layer by whatever kernel would execute it and by `direct`: the same accumulators from any window,
+// padding, groups, operands and number of threads.
 #include "check/layers.h"
 
 #include <algorithm>
-#include <cstring>
+#include <string>
 #include <vector>
 
 #include "engine/choose.h"
@@ -60,6 +60,50 @@ Window any_window(Random& random) {
   return w;
 }
 
+struct Codes {
+  int bits;
+  int64_t slope, first;  // unit = slope * code + first
+  std::vector<uint8_t> bytes;
+};
+
+// Accumulators [terms][pixels][channels] of a layer.
+std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook, const std::string& kind,
+                               int threads, Isa isa) {
+  const Window& w = spec.window;
+  const int64_t channels = spec.groups * spec.inner, inputs = w.height * w.width;
+  const auto terms = static_cast<int64_t>(spec.weight_units.size()) + spec.ones;
+  const int64_t size = 4 * terms * spec.channels() * w.out_pixels();
+  Plan plan(threads, isa);
+  // Kernels read beyond the end of a value, so never the caller's memory.
+  const int outside = plan.add_value(channels * inputs, Role::input),
+            x = plan.add_value(channels * inputs, Role::inner);
+  plan.add_step(make_copy(outside, channels, inputs, x), "input");
+  Epilogue sums(spec.channels(), w.out_pixels());
+  sums.acc = plan.add_value(size, Role::output);
+  if (kind == "direct") {
+    spec.inputs = {{x, 1, 0, 0, 0}};
+    const Units units = line(codes.first, codes.slope, codes.bits);
+    plan.add_step(make_direct(spec, {units}, codebook, sums, isa), kind);
+  } else {
+    InputTerm input{x, static_cast<int32_t>(codes.slope), static_cast<int32_t>(codes.first),
+                    (1 << codes.bits) - 1, 0};
+    if (kind == "bits") {
+      // Planes of all channels in a row where groups begin at whole words.
+      const int64_t group = spec.groups == 1 || spec.inner % 32 == 0 ? channels : spec.inner;
+      const int64_t words = channels / group * ((group + 31) / 32);
+      input.planes = codes.bits;
+      input.value = plan.add_value(4 * inputs * words * codes.bits, Role::inner);
+      plan.add_step(make_split(x, {}, channels, inputs, group, codes.bits, input.value, isa), "planes");
+    }
+    spec.inputs = {input};
+    plan.add_step(make_layer(kind, spec, sums, isa), kind);
+  }
+  plan.finish(false, channels * inputs, size);
+  std::vector<uint8_t> out(static_cast<size_t>(size));
+  plan.run(codes.bytes.data(), out.data(), 1);
+  return out;
+}
+
 }  // namespace
 
 bool check_layer(Isa isa, Random& random) {
@@ -71,10 +115,7 @@ bool check_layer(Isa isa, Random& random) {
   spec.groups = depthwise ? random.between(2, 70) : random.between(0, 2) ? 1 : random.between(2, 3);
   spec.inner = depthwise ? 1 : random.between(1, 80);
   spec.outer = random.between(1, depthwise ? 2 : 70);
-  const int64_t channels = spec.groups * spec.inner, inputs = w.height * w.width;
-
-  const int x_bits = static_cast<int>(random.between(1, 8));
-  const int64_t slope = random.between(1, 2), first = random.between(-40, 40);
+  Codes codes{static_cast<int>(random.between(1, 8)), random.between(1, 2), random.between(-40, 40), {}};
   const bool codebook = random.between(0, 5) == 0;
   spec.bits = static_cast<int>(random.between(1, codebook ? 3 : 8));
   spec.weight_units = codebook ? one_each(spec.bits) : any_units(random, spec.bits);
@@ -84,53 +125,19 @@ bool check_layer(Isa isa, Random& random) {
   spec.packed = packed.data();
 
   const int64_t classes =
-      w.mode == PadMode::zeros && (w.pad_y || w.pad_x) && first
+      w.mode == PadMode::zeros && (w.pad_y || w.pad_x) && codes.first
           ? std::min(w.out_height, 2 * w.kernel_y + 1) * std::min(w.out_width, 2 * w.kernel_x + 1)
           : 0;
   const int64_t budget = random.between(0, 3) ? 1 << 30 : random.between(0, 1 << 16);
   const LayerShape shape{spec.groups, spec.inner, spec.outer, w.taps(), pixels, classes};
   const std::string kind =
-      choose_layer(isa, shape, spec.weight_units, {x_bits}, spec.ones, codebook, budget).first;
+      choose_layer(isa, shape, spec.weight_units, {codes.bits}, spec.ones, codebook, budget).first;
 
-  Plan plan(static_cast<int>(random.between(1, 3)));
-  // Kernels read beyond the end of a value, so never the caller's memory.
-  const int outside = plan.add_value(channels * inputs, Role::input),
-            x = plan.add_value(channels * inputs, Role::inner);
-  plan.add_step(make_copy(outside, channels, inputs, x), "input");
-  const auto terms = static_cast<int64_t>(spec.weight_units.size()) + spec.ones;
-  const auto accumulators = [&](Epilogue& epilogue) {
-    return epilogue.acc = plan.add_value(4 * terms * spec.channels() * pixels, Role::inner);
-  };
-  Epilogue wanted(spec.channels(), pixels), found(spec.channels(), pixels);
-  const int want = accumulators(wanted), got = accumulators(found);
-  plan.add_value(4, Role::output);
-  spec.inputs = {{x, 1, 0, 0, 0}};
-  plan.add_step(make_direct(spec, {line(first, slope, x_bits)}, codebook, wanted, isa), "direct");
-  if (kind == "direct") {
-    plan.add_step(make_direct(spec, {line(first, slope, x_bits)}, codebook, found, Isa::scalar), "scalar");
-  } else {
-    InputTerm input{x, static_cast<int32_t>(slope), static_cast<int32_t>(first), (1 << x_bits) - 1, 0};
-    if (kind == "bits") {
-      // Planes of all channels in a row where groups begin at whole words.
-      const int64_t group = spec.groups == 1 || spec.inner % 32 == 0 ? channels : spec.inner;
-      input.planes = x_bits;
-      input.value =
-          plan.add_value(4 * inputs * (channels / group) * ((group + 31) / 32) * x_bits, Role::inner);
-      plan.add_step(make_split(x, {}, channels, inputs, group, x_bits, input.value, isa), "planes");
-    }
-    spec.inputs = {input};
-    plan.add_step(make_layer(kind, spec, found, isa), kind);
-  }
-  plan.finish(true, channels * inputs, 4);
-
-  std::vector<uint8_t> codes(static_cast<size_t>(channels * inputs));
-  for (uint8_t& code : codes) code = static_cast<uint8_t>(random() & ((1u << x_bits) - 1));
-  uint8_t output[4];
-  std::vector<std::vector<uint8_t>> values;
-  plan.run_kept(codes.data(), output, {want, got}, [&](int, const uint8_t* bytes) {
-    values.emplace_back(bytes, bytes + 4 * terms * spec.channels() * pixels);
-  });
-  return values[0] == values[1];
+  const auto threads = static_cast<int>(random.between(1, 3));
+  codes.bytes.resize(static_cast<size_t>(w.height * w.width * spec.groups * spec.inner));
+  for (uint8_t& code : codes.bytes) code = static_cast<uint8_t>(random() & ((1u << codes.bits) - 1));
+  return run_layer(spec, codes, codebook, kind, threads, isa) ==
+         run_layer(spec, codes, codebook, "direct", 1, Isa::scalar);
 }
 
 }  // namespace lowbit

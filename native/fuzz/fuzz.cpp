@@ -6,6 +6,7 @@
 #include "check/kernels.h"
 #include "check/layers.h"
 #include "check/networks.h"
+#include "engine/plan.h"
 #include "engine/processor.h"
 
 namespace {
@@ -22,6 +23,7 @@ bool (*const CHECKS[])(Isa, Random&) = {check_layer, check_network, check_dot8,
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  split_from(0);  // every step on all threads
   if (size < 2) return -1;
   const auto isa = static_cast<Isa>(bytes[0] % 6);
   if (!isa_present(isa)) return -1;

@@ -47,14 +47,14 @@ from lowbit.runtime.engine import Engine
 from runtime.programs import random_program
 program, x, _ = random_program(3)
 want = Engine(program, threads=1).run(x)
-resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[0], -1))
+before = resource.getrlimit(resource.RLIMIT_AS)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20, -1))
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20, before[1]))
 try:
     Engine(program, threads=256)
 except RuntimeError as error:
     print(error)
-resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+resource.setrlimit(resource.RLIMIT_AS, before)
 print((Engine(program, threads=2).run(x) == want).all())
 """
 
