@@ -9,8 +9,10 @@ one after another. Every part is a process of its own, so that no runtime's thre
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,15 +34,21 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "runtime")
     options = parser.parse_args()
-    for part in options.parts or PARTS:
-        if part not in PARTS:
-            parser.error(f"no part {part!r}; known: {', '.join(PARTS)}")
-        options.folder.mkdir(parents=True, exist_ok=True)
-        script, *rest = PARTS[part]
-        print(f"-- {part}", flush=True)
-        file = (options.folder / f"{part}.json").resolve()
-        file = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-        subprocess.run([sys.executable, str(HERE / script), *rest, "--json", str(file)], check=True, cwd=ROOT)
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {unknown[0]!r}; known: {', '.join(PARTS)}")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    # Moved at the end, or the records of one part would be changes in the tree that the next one is measured at.
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            for part in options.parts or PARTS:
+                script, *rest = PARTS[part]
+                print(f"-- {part}", flush=True)
+                file = Path(place, f"{part}.json")
+                subprocess.run([sys.executable, str(HERE / script), *rest, "--json", str(file)], check=True, cwd=ROOT)
+        finally:
+            for file in Path(place).glob("*.json"):
+                shutil.copyfile(file, options.folder / file.name)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -67,10 +68,29 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def without(words: Sequence[str], option: str) -> list[str]:
+    """A command line without an option and its value.
+
+    Example:
+        >>> without(["run", "--out", "/somewhere", "--seeds", "0"], "--out")
+        ['run', '--seeds', '0']
+    """
+    return [
+        word
+        for word, before in zip(words, ["", *words], strict=False)
+        if before != option and word != option and not word.startswith(f"{option}=")
+    ]
+
+
 def command() -> str:
-    """The command line of this process, with ``lowbit`` for the path of its own script."""
+    """The command line of this process, with ``lowbit`` for the path of its own script.
+
+    A benchmark's ``--json FILE``, where the record goes, is left out: it says nothing of how it was made.
+    """
     name = Path(sys.argv[0]).name
-    return shlex.join(["lowbit" if name in ("lowbit", "__main__.py") else name, *sys.argv[1:]])
+    if name in ("lowbit", "__main__.py"):
+        return shlex.join(["lowbit", *sys.argv[1:]])
+    return shlex.join([name, *without(sys.argv[1:], "--json")])
 
 
 def provenance(*, seed: int | None = None, threads: int | None = None) -> dict[str, Any]:

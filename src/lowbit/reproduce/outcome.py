@@ -11,7 +11,7 @@ from typing import Any
 
 from lowbit.atomic import make_folder, write_text
 from lowbit.errors import UnknownName
-from lowbit.provenance import provenance
+from lowbit.provenance import provenance, without
 from lowbit.reproduce.claims import UNDECIDED, Verdict, judge
 from lowbit.reproduce.measures import ABOUT, MEASURES
 from lowbit.reproduce.plan import Plan
@@ -85,10 +85,7 @@ def _anywhere(command: str | None) -> str | None:
     """A command without the folder that it wrote to, which is another one for everybody who types it."""
     if command is None:
         return None
-    words = shlex.split(command)
-    kept = [word for word, before in zip(words, ["", *words], strict=False)
-            if before != "--out" and word != "--out" and not word.startswith("--out=")]  # fmt: skip
-    return shlex.join(kept)
+    return shlex.join(without(shlex.split(command), "--out"))
 
 
 def place(plan: Plan) -> Path:
