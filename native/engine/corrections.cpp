@@ -49,11 +49,24 @@ void sum_taps(const LayerSpec& spec, const uint8_t* codes, const Units& units, s
   bool needed = false;
   for (const InputTerm& input : spec.inputs) needed = needed || input.first != 0;
   if (!needed) return;
-  for (int64_t tap = 0; tap < taps; ++tap) {
-    int64_t sum = 0;
-    for (int64_t c = 0; c < spec.inner; ++c) sum += units[codes[c * taps + tap]];
-    sums[static_cast<size_t>(tap)] = sum;
+  // Codes are [inner][taps]. Where a unit is first + slope * code, codes of 16 channels are added side by
+  // side, in a loop over neighbours in memory; what is left is looked up.
+  const int64_t first = units[0], slope = units.size() > 1 ? int64_t(units[1]) - first : 0;
+  bool even = true;
+  for (size_t i = 0; i < units.size(); ++i)
+    even = even && units[i] == first + slope * static_cast<int64_t>(i);
+  const int64_t wide = 16 * taps, total = spec.fan_in();
+  int64_t at = 0;
+  if (even && total >= wide) {
+    std::vector<uint32_t> columns(static_cast<size_t>(wide));
+    for (; at + wide <= total; at += wide)
+      for (int64_t j = 0; j < wide; ++j) columns[static_cast<size_t>(j)] += codes[at + j];
+    for (int64_t j = 0; j < wide; ++j)
+      sums[static_cast<size_t>(j % taps)] += slope * columns[static_cast<size_t>(j)];
+    for (int64_t& sum : sums) sum += first * (at / taps);
   }
+  for (int64_t tap = 0; at < total; ++at, tap = tap + 1 < taps ? tap + 1 : 0)
+    sums[static_cast<size_t>(tap)] += units[codes[at]];
 }
 
 void add_ones(const LayerSpec& spec, LayerTerms& layer) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 
 #include "engine/corrections.h"
@@ -61,12 +62,35 @@ void scale_table(LayerTerm& term) {
   term.s = 1;
 }
 
+// Writes the codes of one output channel, of four operands at a time, into tiles that hold zeros there.
+template <int BITS>
+void put_channel(const uint8_t* row, const int32_t* source, int64_t tiles, int column, uint8_t* to) {
+  for (; tiles > 0; --tiles, to += tile_bytes(BITS)) {
+    for (int quad = 0; quad < TILE_ROWS; ++quad, source += 4) {
+      const uint32_t codes = row[source[0]] | uint32_t(row[source[1]]) << 8 | uint32_t(row[source[2]]) << 16 |
+                             uint32_t(row[source[3]]) << 24;
+      const CodeAt at = code_at(BITS, quad, column);
+      if constexpr (BITS == 1) {
+        // Bit 0 of each of four bytes moves to bits 24..27; no two products of this multiplication share a
+        // bit.
+        const uint32_t four = codes * 0x01020408u >> 24 & 15;
+        to[at.byte] = static_cast<uint8_t>(to[at.byte] | four << at.shift);
+      } else {
+        uint32_t there;
+        std::memcpy(&there, to + at.byte, 4);
+        there |= codes << at.shift;
+        std::memcpy(to + at.byte, &there, 4);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
   LayerTerms layer;
   set_padding(spec, layer);
-  const int64_t taps = spec.window.taps(), count = static_cast<int64_t>(steps.size());
+  const int64_t taps = spec.window.taps(), fan_in = spec.fan_in(), count = static_cast<int64_t>(steps.size());
   layer.taps = taps;
   layer.group_blocks = (spec.outer + LANES - 1) / LANES;
   const bool padded =
@@ -97,35 +121,35 @@ LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
   }
   // Weights of the last block are prefetched past their end.
   layer.tiles.assign(static_cast<size_t>(size + 64), 0);
-  // Where the codes of every step are in a row of weights, -1 for bytes that are no channel.
+  // Where the codes of every step are in a row of weights; after its end for bytes that are no channel.
   std::vector<int32_t> sources;
   for (const KStep& step : steps) {
     for (int64_t i = 0; i < STEP_BYTES; ++i) {
       const int64_t at = step.first + i;
-      sources.push_back(
-          i < step.count ? static_cast<int32_t>(at % spec.inner * taps + step.tap + at / spec.inner) : -1);
+      sources.push_back(static_cast<int32_t>(
+          i < step.count ? at % spec.inner * taps + step.tap + at / spec.inner : fan_in));
     }
   }
   std::vector<int64_t> sums;
+  std::vector<uint8_t> row(static_cast<size_t>(fan_in + 1));
   each_row(spec, [&](int64_t o, const uint8_t* codes) {
     const int64_t in_group = o % spec.outer, lane = in_group % LANES;
     const int64_t block = o / spec.outer * layer.group_blocks + in_group / LANES;
     for (size_t w = 0; w < operands.size(); ++w) {
       const Packing& pack = packings[w];
       LayerTerm* term = &layer.terms[w * spec.inputs.size()];
+      if (pack.bits == 8)
+        for (int64_t i = 0; i < fan_in; ++i)
+          row[size_t(i)] = static_cast<uint8_t>(operands[w].operand[codes[i]]);
+      else
+        std::copy(codes, codes + fan_in, row.begin());
+      row[size_t(fan_in)] = pack.zero;
       uint8_t* to = layer.aligned_tiles() + term->weight + block * count * tile_bytes(pack.bits);
-      for (int64_t step = 0; step < count; ++step, to += tile_bytes(pack.bits)) {
-        const int32_t* source = sources.data() + step * STEP_BYTES;
-        for (int64_t i = 0; i < STEP_BYTES; ++i) {
-          uint8_t code = pack.zero;
-          if (source[i] >= 0) {
-            code = codes[source[i]];
-            if (pack.bits == 8) code = static_cast<uint8_t>(operands[w].operand[code]);
-          }
-          const CodeAt at = code_at(pack.bits, static_cast<int>(i / 4), static_cast<int>(4 * lane + i % 4));
-          to[at.byte] = static_cast<uint8_t>(to[at.byte] | code << at.shift);
-        }
-      }
+      const auto put = pack.bits == 1   ? put_channel<1>
+                       : pack.bits == 2 ? put_channel<2>
+                       : pack.bits == 4 ? put_channel<4>
+                                        : put_channel<8>;
+      put(row.data(), sources.data(), count, static_cast<int>(4 * lane), to);
       sum_taps(spec, codes, spec.weight_units[w], sums);
       for (size_t x = 0; x < spec.inputs.size(); ++x)
         add_corr(spec, layer, term[x], o, spec.inputs[x].first, sums, 0);

@@ -16,11 +16,9 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +27,9 @@ from lowbit.errors import InvalidProgram
 from lowbit.grid import GRIDS, Grid
 from lowbit.infer import infer
 from lowbit.program import FORMAT_VERSION, Op, Program, Weight
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Arrays = dict[str, NDArray[Any]]
 KEY = "lowbit"
@@ -46,6 +47,9 @@ def replace_file(path: str | Path, data: bytes) -> None:
     Raises:
         OSError: if the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
+    import tempfile  # here: who only loads and runs a file waits neither for it nor for pathlib
+    from pathlib import Path
+
     path = Path(path)
     if path.is_dir():  # also "", which is the current one
         raise IsADirectoryError(errno.EISDIR, "is a folder; give the name of a file", str(path))
@@ -244,16 +248,16 @@ def _op(record: Any, arrays: Arrays, where: str) -> Op:
     )
 
 
-def _read(path: Path) -> tuple[str, Arrays]:
+def _read(path: str) -> tuple[str, Arrays]:
     """Metadata text and tensors of a safetensors file."""
     from safetensors import SafetensorError, safe_open
 
-    with path.open("rb") as stream:
+    with open(path, "rb") as stream:
         start = stream.read(8)
-    if len(start) < 8 or struct.unpack("<Q", start)[0] > min(MAX_HEADER, path.stat().st_size - 8):
+    if len(start) < 8 or struct.unpack("<Q", start)[0] > min(MAX_HEADER, os.path.getsize(path) - 8):
         raise _Fault("is not a .lowbit file, or is cut off: its header is incomplete or too long")
     try:
-        with safe_open(str(path), framework="numpy") as file:
+        with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
             if text is None:
                 raise _Fault("is a safetensors file without a lowbit program")
@@ -280,7 +284,7 @@ def load(path: str | Path) -> Program:
         FileNotFoundError, PermissionError, IsADirectoryError: as the system says.
         InvalidProgram: for a damaged or hostile file, or one of a newer format, saying what is wrong.
     """
-    path = Path(path)
+    path = os.fspath(path)
     try:
         return _load(path)
     except _Fault as fault:
@@ -289,7 +293,7 @@ def load(path: str | Path) -> Program:
         raise InvalidProgram(f"{path}: {error}") from None
 
 
-def _load(path: Path) -> Program:
+def _load(path: str) -> Program:
     text, arrays = _read(path)
     if text.count("[") + text.count("{") > MAX_CONTAINERS:
         raise _Fault(f"holds more than {MAX_CONTAINERS} lists and objects")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,8 @@ from lowbit.grid import Grid
 from lowbit.pack import pack, unpack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lowbit.table import Table
 
 FORMAT_VERSION = 1

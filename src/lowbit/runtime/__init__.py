@@ -6,10 +6,11 @@ Imports neither torch nor anything else heavy.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lowbit.runtime import reference
     from lowbit.runtime.engine import Engine
 

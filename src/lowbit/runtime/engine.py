@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from lowbit.infer import infer
 from lowbit.program import Program
 from lowbit.runtime import _kernels
 from lowbit.runtime.lowering import Lowering
-from lowbit.runtime.profile import Profile, StepProfile, with_shares
+
+if TYPE_CHECKING:
+    from lowbit.runtime.profile import Profile
 
 Array = NDArray[Any]
 
@@ -178,6 +180,8 @@ class Engine:
         Raises:
             InvalidInput: for data of the wrong shape or dtype, or fewer repeats than one.
         """
+        from lowbit.runtime.profile import Profile, StepProfile, with_shares  # whoever only runs does not wait for it
+
         if repeats < 1:
             raise InvalidInput(f"repeats is {repeats}, allowed is 1 or more")
         x = self._checked(x)[:1]
