@@ -31,8 +31,8 @@ from lowbit.bench.onnx_models import export_torch, quantize_int8
 from lowbit.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of issue 5: milliseconds, MB.
-TARGETS = {"must": {"cpu_ms": 110, "peak_mb": 60}, "aim": {"cpu_ms": 85, "peak_mb": 45}}
+# Set as 110 ms (aim 85) where onnxruntime's int8 took 130: CPU time of this machine moves by half within an hour.
+TARGETS = {"must": {"cpu_share": 0.85, "peak_mb": 60}, "aim": {"cpu_share": 0.65, "peak_mb": 45}}
 SIZE_TARGETS = {"must": 5.0, "aim": 3.0}
 PEAK = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')][0])"
 SHAPE = "np.zeros((1, 3, 224, 224), np.float32)"
@@ -84,11 +84,11 @@ def measure(rounds: int, site: Path) -> list[dict[str, Any]]:
     rows = []
     for name, taken in samples.items():
         cpu, peak = (statistics.median(column) for column in zip(*taken[1:], strict=True))
-        row: dict[str, Any] = {"process": name, "cpu_ms": cpu, "peak_mb": peak, "rounds": rounds}
-        if name == "lowbit":
-            must = TARGETS["must"]
-            row |= TARGETS | {"met": cpu <= must["cpu_ms"] and peak <= must["peak_mb"]}
-        rows.append(row)
+        rows.append({"process": name, "cpu_ms": cpu, "peak_mb": peak, "rounds": rounds})
+    shares = [ours[0] / theirs[0] for ours, theirs in zip(samples["lowbit"], samples["onnxruntime int8"], strict=True)]
+    first, must = rows[0], TARGETS["must"]
+    first |= {"cpu_share": statistics.median(shares[1:]), **TARGETS}
+    first["met"] = first["cpu_share"] <= must["cpu_share"] and first["peak_mb"] <= must["peak_mb"]
     return rows
 
 
@@ -122,7 +122,8 @@ def main() -> None:
         size = installed_size(site)
         rows = measure(options.rounds, site)
     for row in rows:
-        print(f"{row['process']:<22}{row['cpu_ms']:8.0f} ms CPU {row['peak_mb']:8.1f} MB  {row.get('must', '')}")
+        print(f"{row['process']:<22}{row['cpu_ms']:8.0f} ms CPU {row['peak_mb']:8.1f} MB")
+    print(f"share of onnxruntime's int8: {rows[0]['cpu_share']:.2f}, must be {TARGETS['must']['cpu_share']}")
     print(f"{'installed':<22}{size['installed_mb']:8.2f} MB, safetensors {size['safetensors_mb']:.2f} MB")
     if options.json:
         result = {"rows": rows, "size": size, **provenance(seed=0, threads=1)}

@@ -41,12 +41,12 @@ def _line(part: str, row: Row) -> list[str]:
         ]
     if part == "process":
         must = row["must"]
-        reached = f"{row['cpu_ms']:.0f} ms, {row['peak_mb']:.0f} MB"
+        reached = f"{row['cpu_share']:.2f} x onnxruntime int8, {row['peak_mb']:.0f} MB"
         return [
             "whole process, ResNet-18 W1A1",
             f"{row['cpu_ms']:.0f}",
             reached,
-            f"{must['cpu_ms']} ms, {must['peak_mb']} MB",
+            f"{must['cpu_share']} x, {must['peak_mb']} MB",
         ]
     label = _subject(row) + (", AVX2" if part == "avx2" else "")
     return [label, f"{row['us'] / 1e3:.3f}", _ratios(row["ratio"]), _ratios(row["must"])]
