@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,31 +38,31 @@ class Job:
     measures: Sequence[str]
 
 
-def jobs(plan: Plan, rows: Sequence[Row]) -> tuple[list[list[Job]], dict[str, str]]:
+def jobs(plan: Plan, rows: Sequence[Row]) -> tuple[list[Job], dict[str, str]]:
     """The trainings that rows lack, and the rows that cannot be trained.
 
     Returns:
-        Two waves of jobs: float networks that rows start from, then the rows. And, by key, why a row cannot be planned.
+        Jobs seed by seed, so that an interrupted table is whole for the first seeds; a network that others start from
+        comes before them. And, by key, why a row cannot be planned.
     """
-    starts: dict[Path, Job] = {}
-    others: dict[Path, Job] = {}
+    found: dict[Path, Job] = {}
     impossible: dict[str, str] = {}
-    for seed in plan.seeds:  # seed by seed, so that an interrupted table is whole for the first seeds
+    for seed in plan.seeds:
         for row in rows:
             try:
-                if row.start:
-                    _add(starts, plan, plan.row(row.start), seed)
-                _add(others, plan, row, seed)
+                _add(found, plan, row, seed)
             except LowbitError as error:
                 impossible[row.key] = str(error)
-    return [list(starts.values()), [job for folder, job in others.items() if folder not in starts]], impossible
+    return list(found.values()), impossible
 
 
-def _add(wave: dict[Path, Job], plan: Plan, row: Row, seed: int) -> None:
+def _add(found: dict[Path, Job], plan: Plan, row: Row, seed: int) -> None:
+    if row.start:
+        _add(found, plan, plan.row(row.start), seed)
     recipe = plan.recipe(row, seed)
     folder = plan.folder(recipe)
     if not (folder / RESULT).exists():
-        wave.setdefault(folder, Job(row.key, seed, recipe, folder, plan.table.measures))
+        found.setdefault(folder, Job(row.key, seed, recipe, folder, plan.table.measures))
 
 
 def work(
@@ -92,13 +92,12 @@ def work(
     """
     if processes < 1:
         raise InvalidInput(f"--jobs is {processes}; use 1 or more")
-    waves, impossible = jobs(plan, rows)
-    with _board(plan.name, sum(map(len, waves)), progress, bar=processes > 1) as say:
-        for wave in waves:
-            for job, ended in (_one_by_one if processes == 1 else _at_once)(wave, processes, progress, accelerator):
-                say(job, ended)
-                if isinstance(ended, str):
-                    impossible[job.key] = ended
+    lacking, impossible = jobs(plan, rows)
+    with _board(plan.name, len(lacking), progress, bar=processes > 1) as say:
+        for job, ended in (_one_by_one if processes == 1 else _at_once)(lacking, processes, progress, accelerator):
+            say(job, ended)
+            if isinstance(ended, str):
+                impossible[job.key] = ended
     return impossible
 
 
@@ -106,23 +105,23 @@ Ended = float | str
 """Accuracy in percent, or why there is none."""
 
 
-def _one_by_one(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
-    for job in wave:
+def _one_by_one(lacking: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
+    for job in lacking:
         yield job, _train(job.recipe, job.folder, job.measures, progress, accelerator)
 
 
-def _at_once(wave: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
-    if not wave:
+def _at_once(lacking: list[Job], processes: int, progress: bool, accelerator: str) -> Iterator[tuple[Job, Ended]]:
+    if not lacking:
         return
-    count = min(processes, len(wave))
+    count = min(processes, len(lacking))
     threads = torch.get_num_threads()  # the same whatever runs beside: results depend on it
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
         running: dict[Future[Ended], Job] = {}
-        waiting = list(wave)
+        waiting = list(lacking)
         try:
             while waiting or running:
-                while waiting and len(running) < count:
-                    job = waiting.pop(0)
+                while len(running) < count and (job := _next(waiting, running.values())) is not None:
+                    waiting.remove(job)
                     what = (job.recipe.to_yaml(), str(job.folder), list(job.measures), accelerator)
                     running[pool.submit(_train_there, *what)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -132,6 +131,13 @@ def _at_once(wave: list[Job], processes: int, progress: bool, accelerator: str) 
                 if child.pid is not None:
                     os.kill(child.pid, signal.SIGINT)
             raise
+
+
+def _next(waiting: Sequence[Job], running: Collection[Job]) -> Job | None:
+    """The first job whose start nobody has still to train; there is one where nothing runs, as starts come first."""
+    unfinished = {job.folder for job in (*waiting, *running)}
+    ready = (job for job in waiting if job.recipe.start is None or Path(job.recipe.start) not in unfinished)
+    return next(ready, None)
 
 
 def _begin(threads: int) -> None:
