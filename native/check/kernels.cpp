@@ -98,7 +98,7 @@ bool check_bits(Isa isa, Random& random) {
 }
 
 bool check_tile8(Isa isa, Random& random) {
-  const int count = 1 + static_cast<int>(random() % 9), bits = 1 << random() % 4;
+  const int count = 1 + static_cast<int>(random() % 40), bits = 1 << random() % 4;
   const int rows = 1 + static_cast<int>(random() % TILE_ROWS);
   const int tiles = 1 + static_cast<int>(random() % JOB_TILES),
             blocks = 1 + static_cast<int>(random() % JOB_BLOCKS);
