@@ -116,7 +116,7 @@ class TileStep : public Step {
         const PixelSpan& span = geometry_.spans[i];
         const int64_t skip = std::max<int64_t>(0, e.pixel - span.first_pixel);
         const auto count = static_cast<int32_t>(std::min<int64_t>(span.count, end - span.first_pixel) - skip);
-        const auto row = static_cast<int32_t>((tile - first) * TILE_ROWS + span.row + skip);
+        const auto row = static_cast<int32_t>((tile - first) * geometry_.rows + span.row + skip);
         Span* last = spans + e.span_count - 1;
         if (count <= 0) continue;
         if (e.span_count && row == last->row + last->count) {

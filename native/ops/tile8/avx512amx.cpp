@@ -59,7 +59,7 @@ constexpr int AWAKE = 16;
   }
 #define LOWBIT_STORE(I)    \
   if constexpr (I < T * N) \
-    _tile_stored(I, out + I / N * TILE_ROWS * t.stride + I % N * LANES, static_cast<long>(4 * t.stride));
+    _tile_stored(I, out + I / N * t.rows * t.stride + I % N * LANES, static_cast<long>(4 * t.stride));
 
 // N blocks at a time: few pixel tiles would be read again for every block, from a cache that is too slow for
 // it.

@@ -67,7 +67,7 @@ template <int BITS>
 LOWBIT_INLINE void rows(const TileJob& t) {
   for (int tile = 0; tile < t.tiles; ++tile) {
     const uint8_t* x = t.x[tile];
-    int32_t* out = t.out + tile * TILE_ROWS * t.stride;
+    int32_t* out = t.out + tile * t.rows * t.stride;
     int p = 0;
     for (; t.rows - p >= 4; p += 4) pixels<BITS, 4>(t, x + p * t.row_bytes, out + p * t.stride);
     for (; p < t.rows; ++p) pixels<BITS, 1>(t, x + p * t.row_bytes, out + p * t.stride);

@@ -33,7 +33,7 @@ struct TileJob {
   const int8_t* table;   // [16] operand of each code, where bits is not 8
   int tiles;             // 1..JOB_TILES
   int blocks;            // 1..JOB_BLOCKS
-  int32_t* out;          // [tiles][TILE_ROWS][stride]
+  int32_t* out;          // [tiles][rows][stride]
   int64_t stride;        // in int32
   uint8_t* scratch;      // TILE_SCRATCH bytes, aligned to 64
   Meanwhile* meanwhile;  // null: nothing; only for kernels that say so

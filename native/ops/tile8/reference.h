@@ -26,7 +26,7 @@ LOWBIT_INLINE void tile8_reference(const TileJob& t) {
           }
         }
         for (int lane = 0; lane < LANES; ++lane)
-          t.out[(tile * TILE_ROWS + row) * t.stride + b * LANES + lane] = static_cast<int32_t>(acc[lane]);
+          t.out[(tile * t.rows + row) * t.stride + b * LANES + lane] = static_cast<int32_t>(acc[lane]);
       }
     }
   }
