@@ -13,6 +13,7 @@ namespace lowbit {
 
 namespace {
 
+constexpr int64_t MANY_TILES = 4;  // as the kernel takes one block at a time from then on
 constexpr int64_t ROW = JOB_BLOCKS * LANES, JOB_PIXELS = JOB_TILES * TILE_ROWS;
 
 class TileStep : public Step {
@@ -29,9 +30,9 @@ class TileStep : public Step {
     for (const LayerTerm& term : layer_.terms) finish_ = finish_ || term.s != 1 || !term.corr.empty();
     for (const KStep& step : geometry_.steps) offsets_.push_back(step.offset);
     find_classes();
-    // Pieces of few pixels cost more than a few steps can hide.
-    const size_t enough = spec_.window.out_width < LANES ? 18 : 9;
-    overlaps_ = kernel_.overlaps && terms == 1 && class_of_pixel_.empty() && offsets_.size() >= enough;
+    // Pieces of few pixels cost more than the steps can hide.
+    overlaps_ = kernel_.overlaps && terms == 1 && class_of_pixel_.empty() &&
+                spec_.window.out_width >= LANES && offsets_.size() >= 9;
     at_sums_ = TILE_SCRATCH;
     at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
     at_spans_ = at_corr_ + terms * JOB_PIXELS * 8;
@@ -103,7 +104,6 @@ class TileStep : public Step {
     out_.bind(context, e);
     e.data = sums;
     e.term_stride = JOB_PIXELS * ROW;
-    e.row_stride = ROW;
     e.spans = spans;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
@@ -130,11 +130,14 @@ class TileStep : public Step {
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
     if (finish_) find_corr(context, e.pixel, e.pixels);
+    // Few tiles share the weights of several blocks; many fill the registers with one, whose sums stay near.
+    const int64_t most = stop - first < MANY_TILES ? JOB_BLOCKS : 1;
     for (int64_t group = 0; group < spec_.groups; ++group) {
       const int64_t base = group * layer_.group_blocks;
       const int64_t last = std::min(layer_.group_blocks, range.block_end - base);
-      for (int64_t block = std::max<int64_t>(0, range.block - base); block < last; block += JOB_BLOCKS) {
-        const int wide = static_cast<int>(std::min<int64_t>(JOB_BLOCKS, last - block));
+      for (int64_t block = std::max<int64_t>(0, range.block - base); block < last; block += most) {
+        const int wide = static_cast<int>(std::min(most, last - block));
+        e.row_stride = wide * LANES;
         e.channel = static_cast<int>(group * spec_.outer + block * LANES);
         e.channels = static_cast<int>(std::min<int64_t>(wide * LANES, spec_.outer - block * LANES));
         overlap.next(e);
@@ -158,7 +161,7 @@ class TileStep : public Step {
     const auto steps = static_cast<int>(offsets_.size());
     kernel_.run({starts, geometry_.row_bytes, geometry_.rows, offsets_.data(), steps,
                  layer_.aligned_tiles() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
-                 term.table.data(), count, wide, out, ROW, context.scratch, meanwhile});
+                 term.table.data(), count, wide, out, wide * LANES, context.scratch, meanwhile});
   }
 
   // Padding class of every output pixel.
