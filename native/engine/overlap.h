@@ -11,12 +11,24 @@ namespace lowbit {
 
 class Overlap : public Meanwhile {
  public:
-  explicit Overlap(EpilogueKernel run) : Meanwhile{nullptr, &stored}, run_(run) {}
+  // tile: all that is the same for every job.
+  Overlap(EpilogueKernel run, const EpilogueTile& tile)
+      : Meanwhile{nullptr, &stored}, run_(run), now_(tile) {}
   Overlap(const Overlap&) = delete;
   Overlap& operator=(const Overlap&) = delete;
 
   // The tile of the sums that come next; its spans have to stay where they are until the ones after that.
-  void next(const EpilogueTile& tile) { next_ = tile; }
+  // Only what changes is copied, field by field: a wide load of a field that has just been written waits
+  // until the write is in the cache, which is when all products before it are done.
+  void next(const EpilogueTile& tile) {
+    pixel_ = tile.pixel;
+    data_ = tile.data;
+    channel_ = tile.channel;
+    row_stride_ = tile.row_stride;
+    channels_ = tile.channels;
+    spans_ = tile.spans;
+    span_count_ = tile.span_count;
+  }
 
   void finish() {
     while (some) some(this);
@@ -44,20 +56,25 @@ class Overlap : public Meanwhile {
   static void stored(Meanwhile* self, int block, int blocks) {
     auto& o = *static_cast<Overlap*>(self);
     const int first = block * LANES;
-    o.now_ = o.next_;
-    o.now_.data += first;
-    o.now_.channel += first;
-    o.now_.channels = std::min(blocks * LANES, o.next_.channels - first);
-    o.span_ = o.next_.spans;
-    o.end_ = o.span_ + o.next_.span_count;
+    o.now_.pixel = o.pixel_;
+    o.now_.data = o.data_ + first;
+    o.now_.channel = o.channel_ + first;
+    o.now_.row_stride = o.row_stride_;
+    o.now_.channels = std::min(blocks * LANES, o.channels_ - first);
+    o.span_ = o.spans_;
+    o.end_ = o.spans_ + o.span_count_;
     o.done_ = 0;
     o.some = o.span_ == o.end_ ? nullptr : &piece;
   }
 
   EpilogueKernel run_;
-  EpilogueTile next_{}, now_{};
+  EpilogueTile now_;
   const Span *span_ = nullptr, *end_ = nullptr;
   int done_ = 0;
+  int64_t pixel_ = 0, row_stride_ = 0;
+  int32_t* data_ = nullptr;
+  const Span* spans_ = nullptr;
+  int channel_ = 0, channels_ = 0, span_count_ = 0;
 };
 
 }  // namespace lowbit

@@ -65,10 +65,11 @@ class TileStep : public Step {
     copy(context, first, stop);
     kernel_.open(geometry_.rows);
     const int64_t jobs = (stop - first + JOB_TILES - 1) / JOB_TILES;
-    Overlap overlap(run_epilogue_);
+    EpilogueTile tile = bind(context);
+    Overlap overlap(run_epilogue_, tile);
     for (int64_t job = 0; job < jobs; ++job)
       run_tiles(context, range, first + (stop - first) * job / jobs,
-                first + (stop - first) * (job + 1) / jobs, job % 2, overlap);
+                first + (stop - first) * (job + 1) / jobs, job % 2, tile, overlap);
     overlap.finish();
     kernel_.close();
   }
@@ -96,17 +97,32 @@ class TileStep : public Step {
                      layer_.padding[x]);
   }
 
-  void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop, int64_t turn,
-                 Overlap& overlap) const {
-    auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
-    auto* spans = reinterpret_cast<Span*>(context.scratch + at_spans_) + turn * JOB_PIXELS;
+  // What the epilogue of every job has in common.
+  EpilogueTile bind(const Context& context) const {
     EpilogueTile e{};
     out_.bind(context, e);
-    e.data = sums;
+    e.data = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
     e.term_stride = JOB_PIXELS * ROW;
-    e.spans = spans;
     e.terms = static_cast<int>(layer_.terms.size());
-    e.finish = finish_ ? reinterpret_cast<Finish*>(context.scratch + at_finish_) : nullptr;
+    if (!finish_) return e;
+    auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
+    auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
+    for (size_t i = 0; i < layer_.terms.size(); ++i) {
+      const LayerTerm& term = layer_.terms[i];
+      const bool same = class_of_pixel_.empty() && !term.corr.empty();
+      finish[i] = {term.s, 0, nullptr, same ? term.corr.data() : nullptr, nullptr};
+      if (!same && !term.corr.empty()) finish[i].corr = corr + static_cast<int64_t>(i) * JOB_PIXELS;
+    }
+    e.finish = finish;
+    return e;
+  }
+
+  void run_tiles(const Context& context, const Range& range, int64_t first, int64_t stop, int64_t turn,
+                 EpilogueTile& e, Overlap& overlap) const {
+    auto* sums = reinterpret_cast<int32_t*>(context.scratch + at_sums_);
+    auto* spans = reinterpret_cast<Span*>(context.scratch + at_spans_) + turn * JOB_PIXELS;
+    e.spans = spans;
+    e.span_count = 0;
     e.pixel = std::max(range.pixel, geometry_.tiles[size_t(first)].first_pixel);
     const int64_t end = std::min(range.pixel_end, geometry_.tiles[size_t(stop)].first_pixel);
     e.pixels = static_cast<int>(end - e.pixel);
@@ -129,7 +145,7 @@ class TileStep : public Step {
     if (geometry_.gathered)
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
-    if (finish_) find_corr(context, e.pixel, e.pixels);
+    if (!class_of_pixel_.empty()) find_corr(context, e.pixel, e.pixels);
     // Few tiles share the weights of several blocks; many fill the registers with one, whose sums stay near.
     const int64_t most = stop - first < MANY_TILES ? JOB_BLOCKS : 1;
     for (int64_t group = 0; group < spec_.groups; ++group) {
@@ -140,7 +156,7 @@ class TileStep : public Step {
         e.row_stride = wide * LANES;
         e.channel = static_cast<int>(group * spec_.outer + block * LANES);
         e.channels = static_cast<int>(std::min<int64_t>(wide * LANES, spec_.outer - block * LANES));
-        overlap.next(e);
+        if (overlaps_) overlap.next(e);
         for (size_t i = 0; i < layer_.terms.size(); ++i)
           multiply(context, i, sums + static_cast<int64_t>(i) * e.term_stride, group, base + block, wide,
                    first, static_cast<int>(stop - first), overlaps_ ? &overlap : nullptr);
@@ -173,20 +189,13 @@ class TileStep : public Step {
   }
 
   void find_corr(const Context& context, int64_t pixel, int count) const {
-    auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
     auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
-    for (size_t i = 0; i < layer_.terms.size(); ++i, corr += JOB_PIXELS) {
-      const LayerTerm& term = layer_.terms[i];
-      finish[i] = {term.s, 0, nullptr, nullptr, nullptr};
-      if (term.corr.empty()) continue;
-      if (class_of_pixel_.empty()) {
-        finish[i].same = term.corr.data();
-        continue;
-      }
-      finish[i].corr = corr;
-      for (int p = 0; p < count; ++p)
-        corr[p] = term.corr.data() + class_of_pixel_[size_t(pixel + p)] * stride;
+    for (const LayerTerm& term : layer_.terms) {
+      if (!term.corr.empty())
+        for (int p = 0; p < count; ++p)
+          corr[p] = term.corr.data() + class_of_pixel_[size_t(pixel + p)] * stride;
+      corr += JOB_PIXELS;
     }
   }
 
