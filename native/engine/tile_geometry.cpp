@@ -9,6 +9,7 @@ namespace lowbit {
 
 namespace {
 constexpr int64_t RUN_BYTES = 32;      // copied at once when taps are gathered
+constexpr int64_t FEWEST_ROWS = 4;     // below that products are no longer those of matrix tiles
 constexpr int64_t SHORTEST_ROWS = 11;  // a tile of fewer rows takes as long: 3.9 ns of the 5.5 of a whole one
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -90,8 +91,9 @@ void TileGeometry::add_tiles() {
   const int64_t crossed = (w.out_height - 1) * width_ + w.out_width;
   const int64_t across = divide_up(w.out_width, TILE_ROWS), even = divide_up(w.out_width, across);
   const bool crossing =
-      w.stride_x == phase_x_ && divide_up(crossed, TILE_ROWS) * TILE_ROWS <
-                                    w.out_height * across * std::max<int64_t>(even, SHORTEST_ROWS);
+      w.stride_x == phase_x_ &&
+      (even < FEWEST_ROWS || divide_up(crossed, TILE_ROWS) * TILE_ROWS <
+                                 w.out_height * across * std::max<int64_t>(even, SHORTEST_ROWS));
   const int64_t all = crossing ? crossed : w.out_width;
   rows = static_cast<int>(crossing ? std::min<int64_t>(TILE_ROWS, all) : even);
   const int64_t count = w.out_pixels();

@@ -284,7 +284,7 @@ def load(path: str | Path) -> Program:
         FileNotFoundError, PermissionError, IsADirectoryError: as the system says.
         InvalidProgram: for a damaged or hostile file, or one of a newer format, saying what is wrong.
     """
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     try:
         return _load(path)
     except _Fault as fault:

@@ -66,7 +66,11 @@ ROWS = "title: t\nsource: s\nrows:\n  - {key: a, label: a}\n  - {key: b, label: 
     [
         (ROWS + "  - {key: a, label: again}\n", "two rows have the key 'a'"),
         (ROWS + "  - {key: c, label: c, start: aa}\n", "unknown row 'aa'; did you mean 'a'"),
-        (ROWS + "  - {key: c, label: c, start: b}\n", "itself starts from another"),
+        (
+            ROWS + "  - {key: c, label: c, start: d}\n  - {key: d, label: d, start: c}\n",
+            "'c' starts from itself, by way of d",
+        ),
+        (ROWS + "  - {key: c, label: c, start: c}\n", "'c' starts from itself, by way of no other"),
         (ROWS + "claims: [{text: x, says: a >= z}]\n", "claim 'x': unknown row 'z'"),
         (ROWS + "claims: [{text: x, says: a > b}]\n", "write two sums with >= between"),
         (ROWS + "rowz: 3\n", "line 6: unknown key 'rowz'; did you mean 'rows'"),

@@ -123,10 +123,13 @@ class Table(Part):
         for place, key in named:
             if key not in keys:
                 raise ValueError(f"{place}: {unknown('row', key, keys)}")
-        starts = {row.key for row in self.rows if row.start}
-        for row in self.rows:
-            if row.start in starts:
-                raise ValueError(f"row {row.key!r} starts from {row.start!r}, which itself starts from another")
+        starts = {row.key: row.start for row in self.rows}
+        for key in keys:
+            before = [key]
+            while (start := starts[before[-1]]) is not None:
+                if start in before:
+                    raise ValueError(f"row {key!r} starts from itself, by way of {', '.join(before[1:]) or 'no other'}")
+                before.append(start)
         return self
 
     def rows_of(self, budget: Budget) -> list[Row]:
