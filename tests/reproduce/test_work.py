@@ -18,7 +18,7 @@ def lacking(name: str, out: Path, keys: set[str] | None = None) -> list[Job]:
 def test_a_table_is_whole_for_one_seed_before_the_next_begins(tmp_path):
     found = lacking("boo-table4", tmp_path)
     assert [job.seed for job in found] == sorted(job.seed for job in found)
-    assert len({job.folder for job in found}) == len(found) == 30
+    assert len({job.folder for job in found}) == len(found) == 42
 
 
 def test_a_row_brings_the_network_that_it_starts_from(tmp_path):
@@ -32,8 +32,8 @@ def test_a_row_brings_the_network_that_it_starts_from(tmp_path):
 
 
 def test_a_row_behind_a_row_behind_a_network_brings_both(tmp_path):
-    found = lacking("boo-table4", tmp_path, {"w2a2-d14-bn"})
-    assert [job.key for job in found if job.seed == 0] == ["float-d14", "w2a2-d14", "w2a2-d14-bn"]
+    found = lacking("boo-table4", tmp_path, {"w2a2-lip-clr-d14"})
+    assert [job.key for job in found if job.seed == 0] == ["float-d14", "w2a2-lip-d14", "w2a2-lip-clr-d14"]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 5])
@@ -46,7 +46,7 @@ def test_nothing_starts_from_a_network_that_is_not_there_yet(tmp_path, processes
             running.append(job)
         assert running
         finished.add(running.pop().folder)  # the youngest first: the hardest order
-    assert len(finished) == 30
+    assert len(finished) == 42
 
 
 def test_no_process_waits_while_another_seed_can_begin(tmp_path):

@@ -94,8 +94,12 @@ class Plan:
 
     def _recipe(self, row: Row, seed: int) -> Recipe:
         of_budget: Changes = getattr(self.table, self.budget)
-        continued = self.table.continued.get(self.budget, {}) if row.start else {}
-        changes: Changes = {**self.table.recipe, **of_budget, **continued, **row.set, "seed": seed}
+        changes: Changes = {**self.table.recipe, **of_budget}
+        if row.start:
+            changes |= self.table.continued.get(self.budget, {})
+            if self.row(row.start).start:
+                changes |= self.table.finetuned.get(self.budget, {})
+        changes |= {**row.set, "seed": seed}
         if row.start:
             changes["start"] = str(self.folder(self.recipe(self.row(row.start), seed)))
         words = [f"{key}={json.dumps(value)}" for key, value in changes.items()]

@@ -30,7 +30,7 @@ class Row(Part):
     set: Changes = Field(default={})
     """What makes it differ from the table's recipe."""
     start: str | None = None
-    """Key of the float row whose network of the same seed it continues."""
+    """Key of the row whose network of the same seed it continues."""
     paper: float | None = None
     """The paper's number, in percent."""
     only: Budget | None = None
@@ -73,6 +73,7 @@ class Table(Part):
         note: what differs from the paper, printed below.
         recipe, small, full: changes to the budget's recipe: of both budgets, of one.
         continued: further changes, by budget, for the rows that start from another.
+        finetuned: further changes on top, by budget, for those that start from a row that itself starts from another.
         seeds: by default.
         measures: of `lowbit.reproduce.measures`, taken of every run.
         picture: None draws nothing.
@@ -86,6 +87,7 @@ class Table(Part):
     small: Changes = Field(default={})
     full: Changes = Field(default={})
     continued: dict[Budget, Changes] = Field(default={})
+    finetuned: dict[Budget, Changes] = Field(default={})
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
     measures: list[str] = Field(default=[])
     picture: Picture | None = None
