@@ -44,8 +44,8 @@ LOWBIT_INLINE void clear() {
   if constexpr (T > 5) _tile_zero(5);
 }
 
-// The first store of a tile after a microsecond without one stops everything for some 280 ns, which is a
-// third of the 36 steps of a 3x3 window over 256 channels. A store of any tile every 16 steps avoids it, and
+// The first store of a tile after a microsecond without one stops everything for some 280 ns, a quarter of
+// what the 36 steps of a 3x3 window over 256 channels take. A store of any tile every 16 steps avoids it, and
 // takes 5 ns.
 constexpr int AWAKE = 16;
 

@@ -10,8 +10,8 @@ constexpr int TILE_ROWS = 16;                  // pixels of one tile
 constexpr int STEP_BYTES = 64;                 // activations of one pixel that one step multiplies
 constexpr int JOB_TILES = 6;                   // accumulator tiles that stay in registers
 constexpr int JOB_BLOCKS = 4;                  // blocks of 16 output channels of one job
-constexpr int TILE_SPARE = 16384;              // unpacked weights of four steps and blocks, and behind them
-constexpr int TILE_SCRATCH = TILE_SPARE + 64;  // bytes that are written and not read
+constexpr int TILE_SPARE = 16384;              // behind the unpacked weights of four steps and blocks:
+constexpr int TILE_SCRATCH = TILE_SPARE + 64;  // 64 bytes that are written and never read
 
 // Work that does not wait for the matrix unit, done while that is busy.
 struct Meanwhile {
