@@ -214,15 +214,20 @@ void bind_plan(nb::module_& m) {
               int repeats) {
              nb::gil_scoped_release unlocked;
              return p.profile(static_cast<const uint8_t*>(x.data()), reinterpret_cast<uint8_t*>(y.data()),
-                              repeats);
+                              static_cast<int64_t>(x.shape(0)), repeats);
            })
       .def_prop_ro("arena_bytes", &Plan::arena_bytes)
-      .def("steps", [](const NativePlan& p) {
-        std::vector<std::tuple<std::string, std::string, int64_t, int64_t>> rows;
-        for (const auto& step : p.steps())
-          rows.emplace_back(step->name, step->kernel, step->operations, step->bytes);
-        return rows;
-      });
+      .def(
+          "steps",
+          [](const NativePlan& p, int64_t images) {
+            std::vector<std::tuple<std::string, std::string, int64_t, int64_t>> rows;
+            for (const auto& step : p.steps()) {
+              const Plan::Cost cost = p.cost(*step, images);
+              rows.emplace_back(step->name, step->kernel, cost.operations, cost.bytes);
+            }
+            return rows;
+          },
+          nb::arg("images") = 1);
 }
 
 }  // namespace lowbit

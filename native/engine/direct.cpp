@@ -85,7 +85,7 @@ class DirectStep : public UnpackingStep {
     kernel = "direct_i32_1x1_portable";
     reads = {spec.inputs[0].value};
     packed_.assign(spec.packed, spec.packed + (spec.channels() * spec.fan_in() * spec.bits + 7) / 8);
-    bytes = static_cast<int64_t>(packed_.size());
+    bytes = weight_bytes = static_cast<int64_t>(packed_.size());
     bits_ = spec.bits;
     ones_ = spec.ones;
     w_terms_ = static_cast<int>(spec.weight_units.size());
@@ -129,7 +129,7 @@ class FloatStep : public UnpackingStep {
     kernel = spec_.bits ? "float_w" + std::to_string(spec_.bits) + "_1x1_portable" : "float_w32_1x1_portable";
     reads = {spec_.input};
     element_ = 4;
-    bytes = static_cast<int64_t>(spec_.packed.size());
+    bytes = weight_bytes = static_cast<int64_t>(spec_.packed.size());
     row_ = inner_ * window_.taps();
     at_codes_ = round_up(LANES * row_ * 4, 64);
     set_scratch(at_codes_ + (spec_.bits ? round_up(row_, 64) + 1024 : 0));

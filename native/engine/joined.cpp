@@ -30,6 +30,7 @@ class JoinedStep : public Step {
     zeros = std::max(layer_->zeros, pool_->zeros);
     operations = layer_->operations + pool_->operations;
     bytes = layer_->bytes + pool_->bytes;
+    weight_bytes = layer_->weight_bytes;
     checks_input = layer_->checks_input;
   }
 

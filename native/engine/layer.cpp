@@ -51,8 +51,9 @@ class LayerStep : public Step {
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
-    bytes = static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() + 2 * layer_.units.size()) +
-            spec_.window.height * spec_.window.width * zeros;
+    weight_bytes =
+        static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() + 2 * layer_.units.size());
+    bytes = weight_bytes + spec_.window.height * spec_.window.width * zeros;
     for (const LayerTerm& term : layer_.terms)
       finish_ = finish_ || term.weight < 0 || term.s != 1 || term.t != 0 || !term.corr.empty();
   }

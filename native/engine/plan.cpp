@@ -146,8 +146,10 @@ int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
     const uint8_t* x = input + image * input_bytes_;
     uint8_t* y = output + image * output_bytes_;
     for (const auto& step : steps_) {
-      const Range all = whole(*step, std::min(images_, batch - image));
-      if (step->operations / operations_per_ns(isa_) + step->bytes / BYTES_PER_NS < worth_splitting) {
+      const int64_t images = std::min(images_, batch - image);
+      const Range all = whole(*step, images);
+      const Cost work = cost(*step, images);
+      if (work.operations / operations_per_ns(isa_) + work.bytes / BYTES_PER_NS < worth_splitting) {
         step->run(make_context(buffer->data(), x, y, 0, bad), all);
       } else {
         const int64_t parts = std::clamp(tiles_of(all) / PART_TILES, threads, PARTS * threads);
@@ -192,7 +194,13 @@ bool Plan::checks_input() const {
   return std::any_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->checks_input; });
 }
 
-std::vector<std::vector<int64_t>> Plan::profile(const uint8_t* input, uint8_t* output, int repeats) {
+Plan::Cost Plan::cost(const Step& step, int64_t images) const {
+  return {step.operations * images / images_,
+          step.weight_bytes + (step.bytes - step.weight_bytes) * images / images_};
+}
+
+std::vector<std::vector<int64_t>> Plan::profile(const uint8_t* input, uint8_t* output, int64_t images,
+                                                int repeats) {
   using Clock = std::chrono::steady_clock;
   auto buffer = buffers_.take(buffer_bytes());
   clear(*buffer);
@@ -202,7 +210,7 @@ std::vector<std::vector<int64_t>> Plan::profile(const uint8_t* input, uint8_t* o
   for (auto& row : times) {
     for (const auto& step : steps_) {
       const auto start = Clock::now();
-      step->run(context, {0, step->pixels, 0, step->blocks});
+      step->run(context, whole(*step, images));
       row.push_back(std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
     }
   }

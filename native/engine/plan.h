@@ -49,8 +49,15 @@ class Plan {
     for (int value : values) read(value, context.read(value));
     buffers_.give(std::move(buffer));
   }
-  // Nanoseconds of every step on one image, one entry a repeat: [repeats][steps].
-  std::vector<std::vector<int64_t>> profile(const uint8_t* input, uint8_t* output, int repeats);
+  // Nanoseconds of every step of one pass on one thread, one entry a repeat: [repeats][steps].
+  // images: at most those of finish().
+  std::vector<std::vector<int64_t>> profile(const uint8_t* input, uint8_t* output, int64_t images,
+                                            int repeats);
+
+  struct Cost {
+    int64_t operations, bytes;
+  };
+  Cost cost(const Step& step, int64_t images) const;  // of one step of such a pass
 
   const std::vector<std::unique_ptr<Step>>& steps() const { return steps_; }
   int64_t arena_bytes() const { return zeros_at_ + zeros_ + scratch_; }  // for one image on one thread

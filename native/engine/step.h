@@ -58,6 +58,7 @@ class Step {
   int64_t zeros = 0;               // bytes of zeros it reads
   int64_t operations = 0;          // 2 for a multiply and an add
   int64_t bytes = 0;               // weights and values read and written
+  int64_t weight_bytes = 0;        // of these the weights
   bool checks_input = false;       // sets Context::bad
   Window window;                   // of a pool
   int64_t pixel_bytes = 0;         // of a pool's input; 0 where there is none

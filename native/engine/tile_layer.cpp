@@ -48,8 +48,8 @@ class TileStep : public Step {
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
-    bytes = static_cast<int64_t>(layer_.tiles.size()) +
-            spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;
+    weight_bytes = static_cast<int64_t>(layer_.tiles.size());
+    bytes = weight_bytes + spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;
     kernel = select_tile8(isa, geometry_.rows).name;
     kernel += "_w" + std::to_string(layer_.terms.front().bits);
     if (terms > 1) kernel += " x" + std::to_string(terms);

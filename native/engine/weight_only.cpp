@@ -36,7 +36,8 @@ class WeightOnlyStep : public Step {
     pack(spec);
     operations = 2 * pixels * groups_ * outer_ * inner_ * window_.taps();
     zeros = groups_ * inner_ * 4;
-    bytes = static_cast<int64_t>(4 * weights_.size()) + window_.height * window_.width * zeros;
+    weight_bytes = static_cast<int64_t>(4 * weights_.size());
+    bytes = weight_bytes + window_.height * window_.width * zeros;
     at_tile_ = round_up(window_.taps() * TILE_PIXELS * 8, 64);
     scratch = at_tile_ + TILE_PIXELS * ROW * 4;
   }

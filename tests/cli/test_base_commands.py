@@ -117,6 +117,9 @@ def test_inspect_times_every_step(capsys, low_file):
     code, _, err = run(capsys, "inspect", low_file, "--profile", "--isa", "avx3")
     assert code == 2
     assert "unknown instruction set of this processor 'avx3'" in err
+    code, _, err = run(capsys, "inspect", low_file, "--batch", "0")
+    assert code == 2
+    assert "--batch is 0, allowed is 1..65536" in err
     code, _, err = run(capsys, "inspect", low_file, "--isa", "scalar")
     assert code == 2
     assert "add --profile" in err

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from runtime.programs import Builder
 
 from lowbit.bench.layers import Shape, layer_program
 from lowbit.errors import InvalidInput
+from lowbit.grid import Uniform
+from lowbit.program import Program
 from lowbit.runtime import _kernels
 from lowbit.runtime.engine import ISAS, Engine, available
 from lowbit.runtime.profile import ARITHMETIC, Profile, StepProfile, arithmetic, peak, with_shares
@@ -55,7 +58,7 @@ def test_a_share_counts_products_of_planes(monkeypatch):
     try:
         kernels = {"bits_and2x2_12x16_avx512vpopcntdq": 0.4, "bits_mask1x1_4x16_avx2": 0.1, "map_float": None}
         steps = [StepProfile(name="", kinds=(), kernel=k, ns=10, ops=1000, bytes=0) for k in kernels]
-        found = with_shares(steps, "avx2", 1)
+        found = with_shares(Profile(steps=tuple(steps), isa="avx2"), 1)
         assert [step.share for step in found] == pytest.approx(list(kernels.values()))
         assert found.peaks == {"bits": 1000.0}
     finally:
@@ -91,3 +94,42 @@ def test_wrong_settings():
         engine.profile(np.zeros((1, 64, 8, 8), np.float32), repeats=0)
     with pytest.raises(InvalidInput, match="input has shape"):
         engine.profile(np.zeros((1, 64, 8, 9), np.float32))
+
+
+def linear_program(inputs: int, outputs: int) -> Program:
+    builder = Builder(np.random.default_rng(0), (inputs,))
+    codes = builder.to_codes("input", Uniform(bits=2, scale=0.3)) or ""
+    builder.rescale(builder.layer(codes, Uniform(bits=2, scale=1, signed=True), out=outputs) or "")
+    return builder.program()
+
+
+@pytest.mark.parametrize("isa", available())
+def test_inputs_that_go_together_are_timed_together(isa):
+    program = linear_program(200, 130)
+    engine = Engine(program, isa=isa)
+    x = np.random.default_rng(0).random((70, 200), dtype=np.float32)
+    single, few, many = (engine.profile(x[:n], repeats=3) for n in (3, 5, 70))
+    assert (single.images, few.images, many.images) == (1, 5, 64)
+    for found in (single, few, many):
+        layer = next(step for step in found if "linear" in step.kinds)
+        assert layer.ops == 2 * 200 * 130 * found.images
+        assert f"{found.images} inputs" in str(found) or found.images == 1
+        assert found.to_dict()["images"] == found.images
+        shown = engine.kernels(batch=found.images)
+        assert {step.kernel for step in found} == set(shown.values())
+    # Weights are read once for all of them.
+    sizes = [sum(step.bytes for step in found) for found in (few, many)]
+    assert sizes[0] < sizes[1] < sizes[0] * 64 / 5
+
+
+@pytest.mark.skipif("amx" not in available(), reason="this processor has no matrix tiles")
+def test_kernels_of_a_batch_are_those_that_run_it():
+    engine = Engine(linear_program(256, 64), isa="amx")
+    one, many = engine.kernels(), engine.kernels(batch=32)
+    assert not any("96x16" in kernel for kernel in one.values())
+    assert any(kernel.startswith("tile8_u8s8_96x16") for kernel in many.values())
+
+
+def test_images_are_timed_one_at_a_time():
+    found = Engine(layer_program(SHAPE, 2, 2)).profile(np.zeros((8, 64, 8, 8), np.float32), repeats=1)
+    assert found.images == 1

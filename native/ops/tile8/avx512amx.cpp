@@ -57,6 +57,16 @@ constexpr int AWAKE = 16;
     if constexpr (N > 1 || I == 0) _tile_loadd(7, weights(i, I % N), 64);                      \
     _tile_dpbusd(I, 6, 7);                                                                     \
   }
+// Two pixel tiles and two blocks leave a register for the second one: every tile is loaded once.
+#define LOWBIT_MULTIPLY_2X2                                        \
+  _tile_loadd(5, t.x[0] + at, static_cast<long>(t.row_bytes));     \
+  _tile_loadd(7, weights(i, 0), 64);                               \
+  _tile_dpbusd(0, 5, 7);                                           \
+  _tile_loadd(6, t.x[T - 1] + at, static_cast<long>(t.row_bytes)); \
+  _tile_dpbusd(2, 6, 7);                                           \
+  _tile_loadd(7, weights(i, 1), 64);                               \
+  _tile_dpbusd(1, 5, 7);                                           \
+  _tile_dpbusd(3, 6, 7);
 #define LOWBIT_STORE(I)    \
   if constexpr (I < T * N) \
     _tile_stored(I, out + I / N * t.rows * t.stride + I % N * LANES, static_cast<long>(4 * t.stride));
@@ -100,12 +110,16 @@ __attribute__((noinline)) void columns(const TileJob& t, int first, int stop) {
           for (int line = 0; line < 16; ++line) _mm_prefetch(w + n * block + 4096 + 64 * line, _MM_HINT_T0);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
       const int64_t at = t.steps[k];
-      LOWBIT_MULTIPLY(0)
-      LOWBIT_MULTIPLY(1)
-      LOWBIT_MULTIPLY(2)
-      LOWBIT_MULTIPLY(3)
-      LOWBIT_MULTIPLY(4)
-      LOWBIT_MULTIPLY(5)
+      if constexpr (T == 2 && N == 2) {
+        LOWBIT_MULTIPLY_2X2
+      } else {
+        LOWBIT_MULTIPLY(0)
+        LOWBIT_MULTIPLY(1)
+        LOWBIT_MULTIPLY(2)
+        LOWBIT_MULTIPLY(3)
+        LOWBIT_MULTIPLY(4)
+        LOWBIT_MULTIPLY(5)
+      }
       if (k % AWAKE == AWAKE - 1) _tile_stored(7, t.scratch + TILE_SPARE, 0);
       if (t.meanwhile && t.meanwhile->some) t.meanwhile->some(t.meanwhile);
     }

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from lowbit.errors import InvalidInput, UnknownName, unknown
 
+MOST_INPUTS = 65536
+"""Of one run of `inspect`."""
+
 
 class Parser(argparse.ArgumentParser):
     """Raises in place of exiting, so that errors look the same everywhere."""
@@ -128,10 +131,15 @@ def inspect(words: list[str]) -> int:
     """`lowbit inspect`: layers, bits, grids, kernels, provenance; with --profile what each step costs here."""
     parser = _parser("inspect", "Show what is in a .lowbit file.", "lowbit inspect net.lowbit --profile")
     parser.add_argument("file", help="a .lowbit file")
-    parser.add_argument(
-        "--profile", action="store_true", help="time every step on one input, and measure the processor's peaks"
-    )
+    parser.add_argument("--profile", action="store_true", help="time every step, and measure the processor's peaks")
     parser.add_argument("--isa", metavar="NAME", help="instruction set of the profile (default: best)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="inputs of a run; from 4 on fully connected networks take them together, with other kernels (default 1)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.checked(words)
 
@@ -139,9 +147,11 @@ def inspect(words: list[str]) -> int:
 
     if given.isa and not given.profile:
         raise InvalidInput("--isa chooses what --profile times; add --profile")
+    if not 1 <= given.batch <= MOST_INPUTS:
+        raise InvalidInput(f"--batch is {given.batch}, allowed is 1..{MOST_INPUTS}")
     require_program(given.file)
-    found = describe(given.file)
-    profile = profile_of(given.file, given.isa) if given.profile else None
+    found = describe(given.file, given.batch)
+    profile = profile_of(given.file, given.isa, given.batch) if given.profile else None
     if given.json:
         print(json.dumps(found if profile is None else {**found, "profile": profile.to_dict()}, indent=2))
     else:

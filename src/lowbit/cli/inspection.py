@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 SHOWN = ("layer", "kind", "output", "W", "A", "weight grid", "parameters", "MACs", "bytes", "exact", "kernel")
 
 
-def describe(file: str) -> dict[str, Any]:
+def describe(file: str, batch: int = 1) -> dict[str, Any]:
     """File size, input, output, operations, layers with their kernels, and provenance.
+
+    Args:
+        file: a .lowbit file.
+        batch: inputs of one run, which may take other kernels than one.
 
     Raises:
         InvalidProgram: the file is damaged.
@@ -27,7 +31,7 @@ def describe(file: str) -> dict[str, Any]:
     """
     program = load(file)
     table = program.summary().to_dict()
-    kernels = kernels_of(file)
+    kernels = kernels_of(file, batch)
     rows = [{**row, "kernel": kernels.get(row["layer"])} for row in table["rows"]]
     return {
         "file": file,
@@ -42,33 +46,34 @@ def describe(file: str) -> dict[str, Any]:
     }
 
 
-def kernels_of(file: str) -> dict[str, str]:
+def kernels_of(file: str, batch: int = 1) -> dict[str, str]:
     """Kernel of each layer on this machine; empty where the native module is missing."""
     from lowbit import runtime
     from lowbit.report.content import layer_kernels
 
     try:
-        return layer_kernels(runtime.load(file))
+        return layer_kernels(runtime.load(file), batch)
     except ImportError:
         return {}
 
 
-def profile_of(file: str, isa: str | None, repeats: int = 100) -> Profile:
-    """Time of each step on this machine, with shares of the peak, on one random input.
+def profile_of(file: str, isa: str | None, batch: int = 1, repeats: int = 100) -> Profile:
+    """Time of each step on this machine, with shares of the peak, on random inputs.
 
     Raises:
         UnknownName: this processor lacks the instruction set.
     """
     from lowbit import runtime
+    from lowbit.runtime.engine import IMAGES
 
     net = runtime.load(file, isa=isa)
-    return net.profile(random_input(net.program), repeats=repeats, peaks=True)
+    return net.profile(random_input(net.program, min(batch, IMAGES)), repeats=repeats, peaks=True)
 
 
-def random_input(program: Program) -> NDArray[Any]:
-    """One input of a program: uniform floats from 0 to 1, or bytes."""
+def random_input(program: Program, batch: int = 1) -> NDArray[Any]:
+    """Inputs of a program: uniform floats from 0 to 1, or bytes."""
     random = np.random.default_rng(0)
-    shape = (1, *program.input_shape)
+    shape = (batch, *program.input_shape)
     if program.input_dtype == "uint8":
         return random.integers(0, 256, shape, dtype=np.uint8)
     return random.random(shape, dtype=np.float32)

@@ -25,9 +25,9 @@ from lowbit.infer import LAYERS
 Content = dict[str, Any]
 
 
-def layer_kernels(net: Any) -> dict[str, str]:
-    """Kernel of each layer, by the layer's name, of a network that `runtime.load` gave."""
-    kernels = net.kernels()
+def layer_kernels(net: Any, batch: int = 1) -> dict[str, str]:
+    """Kernel of each layer, by the layer's name, of a network that `runtime.load` gave and that runs `batch` inputs."""
+    kernels = net.kernels(batch)
     return {op.name: kernels[op.output] for op in net.program.ops if op.kind in LAYERS and op.output in kernels}
 
 

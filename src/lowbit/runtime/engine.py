@@ -106,9 +106,14 @@ class Engine:
         """Memory for the values of one image on one thread, in bytes."""
         return self._plan.arena_bytes
 
-    def kernels(self) -> dict[str, str]:
-        """Kernel of each operation by the name of the value it writes; fused ones share one, "view" moves nothing."""
-        steps, step_of = self._plan.steps(), self._lowered.step_of
+    def kernels(self, batch: int = 1) -> dict[str, str]:
+        """Kernel of each operation by the name of the value it writes; fused ones share one, "view" moves nothing.
+
+        Args:
+            batch: inputs that `run` is given. A network without space takes several together, with other kernels.
+        """
+        lowered = self._lowering(batch)
+        steps, step_of = lowered.plan.steps(), lowered.step_of
         names = [op.output for op in self.program.ops]
         return {name: steps[step_of[name]][1] if name in step_of else "view" for name in names}
 
@@ -127,11 +132,16 @@ class Engine:
         x = self._checked(x)
         shape = (x.shape[0], *self._out_shape)
         out = np.empty(shape, np.float32) if math.prod(shape) < LARGE else self._plan.output(shape)
-        execute = self._batched().plan.run if self._alike and len(x) >= FEW else self._execute
-        row = execute(x, out)
+        row = (self._batched().plan.run if self._takes_together(len(x)) else self._execute)(x, out)
         if row >= 0:
             raise InvalidInput(f"input row {row} holds NaN or infinity; clean the data before running the network")
         return out
+
+    def _takes_together(self, batch: int) -> bool:
+        return self._alike and batch >= FEW
+
+    def _lowering(self, batch: int) -> Lowering:
+        return self._batched() if self._takes_together(batch) else self._lowered
 
     def _batched(self) -> Lowering:
         """The plan that takes many images of one pixel as pixels of one, made when it is first needed."""
@@ -166,7 +176,9 @@ class Engine:
         return out, values
 
     def profile(self, x: Array, repeats: int = 100, peaks: bool = False) -> Profile:
-        """Time every step on the first image of `x`, on one thread.
+        """Time every step of a pass, on one thread: the first input of `x`, or the first 64 of a network without space.
+
+        Several inputs of fully connected layers go through them together, with kernels that one input would not take.
 
         Args:
             x: float32 or uint8 [batch, *program.input_shape].
@@ -175,7 +187,8 @@ class Engine:
                 share of it each kernel reaches.
 
         Returns:
-            One `StepProfile` a step: name, kinds, kernel, ns, ops, bytes, gops, share; printing it gives a table.
+            One `StepProfile` a step: name, kinds, kernel, ns, ops, bytes, gops, share; printing it gives a table. Its
+            `images` are the inputs that were timed together.
 
         Raises:
             InvalidInput: for data of the wrong shape or dtype, or fewer repeats than one.
@@ -184,16 +197,19 @@ class Engine:
 
         if repeats < 1:
             raise InvalidInput(f"repeats is {repeats}, allowed is 1 or more")
-        x = self._checked(x)[:1]
-        out = np.empty((1, *self._out_shape), np.float32)
-        times = np.array(self._plan.profile(x, out, repeats), np.float64).reshape(repeats, -1)
+        x = self._checked(x)
+        lowered = self._lowering(len(x))
+        x = x[: IMAGES if self._takes_together(len(x)) else 1]
+        out = np.empty((len(x), *self._out_shape), np.float32)
+        times = np.array(lowered.plan.profile(x, out, repeats), np.float64).reshape(repeats, -1)
         steps = tuple(
             StepProfile(name=name, kinds=kinds, kernel=kernel, ns=float(ns), ops=ops, bytes=size)
             for (name, kernel, ops, size), kinds, ns in zip(
-                self._plan.steps(), self._lowered.kinds, np.median(times, axis=0), strict=True
+                lowered.plan.steps(len(x)), lowered.kinds, np.median(times, axis=0), strict=True
             )
         )
-        return with_shares(steps, self.isa, ISAS[self.isa]) if peaks else Profile(steps=steps, isa=self.isa)
+        profile = Profile(steps=steps, isa=self.isa, images=len(x))
+        return with_shares(profile, ISAS[self.isa]) if peaks else profile
 
     def _checked(self, x: Array) -> Array:
         """`x` in the memory layout that the native code reads; finite values are checked there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 from lowbit.runtime import _kernels
@@ -59,7 +59,7 @@ def arithmetic(kernel: str) -> tuple[str | None, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepProfile:
-    """One step of a plan, on one image and one thread.
+    """One step of a plan, on one thread.
 
     Attributes:
         name: of the operations it executes, for people.
@@ -99,11 +99,13 @@ class Profile(Sequence[StepProfile]):
     Attributes:
         steps: one record a step.
         isa: instruction set they ran on.
+        images: inputs of one pass; times, operations and bytes are of all of them.
         peaks: billions of operations a second by kind of arithmetic, where they were asked for.
     """
 
     steps: tuple[StepProfile, ...]
     isa: str
+    images: int = 1
     peaks: Mapping[str, float] = field(default_factory=dict)
 
     @overload
@@ -122,9 +124,11 @@ class Profile(Sequence[StepProfile]):
         return iter(self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: isa, peaks, ms of all steps, and the steps."""
-        total = 1e-6 * sum(step.ns for step in self.steps)
-        return {"isa": self.isa, "peaks": dict(self.peaks), "ms": total, "steps": [s.to_dict() for s in self.steps]}
+        """Plain data for JSON: isa, images, peaks, ms of all steps, and the steps."""
+        return {
+            "isa": self.isa, "images": self.images, "peaks": dict(self.peaks),
+            "ms": 1e-6 * sum(step.ns for step in self.steps), "steps": [step.to_dict() for step in self.steps],
+        }  # fmt: skip
 
     def __str__(self) -> str:
         total = sum(step.ns for step in self.steps) or 1.0
@@ -139,7 +143,8 @@ class Profile(Sequence[StepProfile]):
             for step in self.steps
         ]  # fmt: skip
         columns: tuple[str, ...] = ("step", "does", "kernel", "ms", "% of time", "MOP", "kB", "GOP/s")
-        notes = [f"{1e-6 * total:.4f} ms on one thread, {self.isa}; one multiply-add is two operations"]
+        inputs = "one input" if self.images == 1 else f"{self.images} inputs"
+        notes = [f"{1e-6 * total:.4f} ms for {inputs} on one thread, {self.isa}; one multiply-add is two operations"]
         if self.peaks:
             columns += ("% of peak",)
             peaks = ", ".join(f"{kind} {value:.0f}" for kind, value in self.peaks.items())
@@ -147,18 +152,18 @@ class Profile(Sequence[StepProfile]):
         return str(Table(columns, rows, notes=notes))
 
 
-def with_shares(steps: Sequence[StepProfile], isa: str, number: int) -> Profile:
-    """The profile of these steps with measured peaks.
+def with_shares(profile: Profile, number: int) -> Profile:
+    """The profile with measured peaks.
 
     Args:
-        steps: without shares.
-        isa, number: the instruction set's name and native number.
+        profile: without shares.
+        number: of its instruction set, the native one.
     """
-    kinds = sorted({kind for step in steps if step.ops for kind, _ in [arithmetic(step.kernel)] if kind})
+    kinds = sorted({kind for step in profile if step.ops for kind, _ in [arithmetic(step.kernel)] if kind})
     peaks = {kind: peak(number, kind) for kind in kinds}
     shared = []
-    for step in steps:
+    for step in profile:
         kind, products = arithmetic(step.kernel)
         share = step.gops * products / peaks[kind] if kind in peaks and step.gops and peaks[kind] else None
-        shared.append(StepProfile(**{**step.__dict__, "share": share}))
-    return Profile(steps=tuple(shared), isa=isa, peaks=peaks)
+        shared.append(replace(step, share=share))
+    return replace(profile, steps=tuple(shared), peaks=peaks)
