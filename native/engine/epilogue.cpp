@@ -119,6 +119,15 @@ std::vector<int> Epilogue::writes() const {
   return ids;
 }
 
+bool Epilogue::alike() const {
+  const auto one = [](const Stage& s) {
+    const bool table =
+        s.kind == Stage::rescale || s.kind == Stage::threshold_i || s.kind == Stage::threshold_f;
+    return s.kind != Stage::affine && !s.b && (!table || s.step == 0);
+  };
+  return image < 0 && acc < 0 && std::all_of(stages_.begin(), stages_.end(), one);
+}
+
 void Epilogue::bind(const Context& context, EpilogueTile& tile) const {
   tile.stages = stages_.data();
   tile.stage_count = static_cast<int>(stages_.size());

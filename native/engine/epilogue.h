@@ -40,6 +40,10 @@ class Epilogue {
   // Those that it reads besides what its step reads.
   std::vector<int> reads() const { return addend_ < 0 ? std::vector<int>{} : std::vector<int>{addend_}; }
 
+  // Whether all channels are treated alike and lie side by side in every sink: any run of numbers is then as
+  // good as a pixel.
+  bool alike() const;
+
   // Fills in stages and sink; the rest of the tile is the caller's.
   void bind(const Context& context, EpilogueTile& tile) const;
 

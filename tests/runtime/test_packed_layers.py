@@ -88,3 +88,25 @@ def test_results_outlive_later_runs():
     for _ in range(3):
         engine.run(x + 1)
     np.testing.assert_array_equal(kept, copy)
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("bits", [1, 2, 3, 8])
+@pytest.mark.parametrize("shape", [(64,), (192,), (4096,), (128, 3, 5), (65,)])
+def test_floats_whose_channels_are_alike(isa, bits, shape):
+    """They are taken as one run of numbers, whose codes or planes must land where pixels would put them."""
+    rng = np.random.default_rng(bits)
+    builder = Builder(rng, shape)
+    floats = "input"
+    if len(shape) == 3:  # a value of floats in the middle, which has its channels side by side
+        floats = builder.add("affine", ("input",), arrays={"scale": rng.random(shape[0], np.float32),
+                                                           "shift": rng.random(shape[0], np.float32)}) or ""  # fmt: skip
+    codes = builder.to_codes(floats, Uniform(bits=bits, scale=0.3)) or ""
+    second = builder.to_codes(floats, Uniform(bits=3, scale=0.2)) or ""  # so that the floats are kept
+    for name in (codes, second):
+        while not (acc := builder.layer(name, Uniform(bits=1, scale=1), out=33)):
+            pass
+        builder.rescale(acc)
+    for threads in (1, 2):
+        for batch in (1, 3, 7, 66):
+            check(builder.program(), rng.normal(0, 1, (batch, *shape)).astype(np.float32), isa, threads)
