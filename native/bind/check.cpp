@@ -1,10 +1,14 @@
 // Checks of kernels, for the tests.
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/vector.h>
+
+#include <array>
 
 #include "bind/bind.h"
 #include "check/kernels.h"
 #include "check/layers.h"
 #include "check/networks.h"
+#include "engine/parts.h"
 #include "engine/plan.h"
 
 namespace lowbit {
@@ -17,6 +21,23 @@ bool seeded(int isa, unsigned seed) {
   return CHECK(static_cast<Isa>(isa), random);
 }
 
+struct Sized : Step {
+  void run(const Context&, const Range&) const override {}
+};
+
+// [part] first and last pixel, first and last block, last ones excluded.
+std::vector<std::array<int64_t, 4>> parts(int64_t pixels, int64_t blocks, int64_t grain, int64_t threads) {
+  Sized step;
+  step.pixels = pixels, step.blocks = blocks, step.grain = grain;
+  const Parts found(step, {0, pixels, 0, blocks}, threads);
+  std::vector<std::array<int64_t, 4>> ranges;
+  for (int64_t i = 0; i < found.count(); ++i) {
+    const Range r = found.range(i);
+    ranges.push_back({r.pixel, r.pixel_end, r.block, r.block_end});
+  }
+  return ranges;
+}
+
 }  // namespace
 
 void bind_check(nanobind::module_& m) {
@@ -26,6 +47,7 @@ void bind_check(nanobind::module_& m) {
   m.def("check_bits", &seeded<check_bits>);
   m.def("check_layer", &seeded<check_layer>);
   m.def("split_from", &split_from);
+  m.def("parts", &parts);
   m.def("check_network", [](int isa, unsigned seed, int threads) {
     return run_network(static_cast<Isa>(isa), Random(seed), threads);
   });

@@ -13,6 +13,7 @@ class ImageStep : public Step {
     reads = {input};
     writes = out_.writes();
     pixels = out_.pixels();
+    grain = 64;  // what the kernel takes at once
     bytes = pixels * out_.channels() * 5;
     checks_input = true;
   }

@@ -1,5 +1,6 @@
 // A layer and the pool that alone reads it, strip by strip: what is between them never leaves the cache.
 #include <algorithm>
+#include <cstring>
 
 #include "engine/simple_steps.h"
 
@@ -26,6 +27,7 @@ class JoinedStep : public Step {
       if (id != value_) reads.push_back(id);
     writes = pool_->writes;
     pixels = pool_->pixels;
+    grain = row_grain(window_);
     scratch = strip_ + std::max(layer_->scratch, pool_->scratch);
     zeros = std::max(layer_->zeros, pool_->zeros);
     operations = layer_->operations + pool_->operations;
@@ -38,15 +40,24 @@ class JoinedStep : public Step {
     Context inner = context;
     inner.scratch = context.scratch + strip_;
     inner.moved = value_;
+    const int64_t row_bytes = window_.width * pool_->pixel_bytes;
+    int64_t first = 0, made = 0;  // rows [first, made) of the layer are in the strip
     for (int64_t pixel = range.pixel; pixel < range.pixel_end;) {
       const int64_t row = pixel / window_.out_width;
       const int64_t stop = std::min(range.pixel_end, (row + rows_) * window_.out_width);
       const int64_t last = (stop - 1) / window_.out_width;
       const int64_t top = std::max<int64_t>(0, row * window_.stride_y - window_.pad_y);
       const int64_t bottom = std::min(window_.height, last * window_.stride_y - window_.pad_y + span());
-      const int64_t start = top * window_.width;
-      inner.moved_at = context.scratch - start * pool_->pixel_bytes;
-      if (bottom > top) layer_->run(inner, {start, bottom * window_.width, 0, layer_->blocks});
+      inner.moved_at = context.scratch - top * row_bytes;
+      // Windows that overlap share rows with those of the strip before.
+      if (top < made)
+        std::memmove(context.scratch, context.scratch + (top - first) * row_bytes,
+                     static_cast<size_t>((made - top) * row_bytes));
+      made = std::max(made, top);
+      if (bottom > made)
+        layer_->run(inner, {made * window_.width, bottom * window_.width, 0, layer_->blocks});
+      first = top;
+      made = std::max(made, bottom);
       pool_->run(inner, {pixel, stop, 0, pool_->blocks});
       pixel = stop;
     }

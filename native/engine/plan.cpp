@@ -6,8 +6,8 @@
 #include <mutex>
 #include <new>
 
+#include "engine/parts.h"
 #include "engine/simple_steps.h"
-#include "ops/dot8/params.h"
 
 namespace lowbit {
 
@@ -34,10 +34,6 @@ int64_t operations_per_ns(Isa isa) {
   return 5;
 }
 constexpr int64_t BYTES_PER_NS = 10;
-// Parts of a large step that each thread would get if none were disturbed, and how many pixels make one.
-constexpr int64_t PARTS = 4, PART_TILES = 16;
-
-int64_t tiles_of(const Range& all) { return (all.pixel_end + TILE_PIXELS - 1) / TILE_PIXELS; }
 }  // namespace
 
 void split_from(int64_t ns) { worth_splitting = ns; }
@@ -104,21 +100,6 @@ Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* outpu
   return {buffer, offsets_.data(), input, output, zeros, zeros + zeros_ + worker * scratch_, &bad};
 }
 
-void Plan::run_step(const Step& step, const Context& context, const Range& all, int64_t part,
-                    int64_t parts) const {
-  const auto share = [&](int64_t units, int64_t i) { return units * i / parts; };
-  // Shares of channels are even, so that two workers never write bits of one 32-channel word.
-  const int64_t tiles = tiles_of(all), pairs = (step.blocks + 1) / 2;
-  if (tiles >= 2 * parts || tiles >= pairs) {
-    const int64_t first = share(tiles, part) * TILE_PIXELS;
-    const int64_t stop = std::min(all.pixel_end, share(tiles, part + 1) * TILE_PIXELS);
-    if (first < stop) step.run(context, {first, stop, 0, step.blocks});
-  } else {
-    const int64_t first = share(pairs, part) * 2, stop = std::min(step.blocks, share(pairs, part + 1) * 2);
-    if (first < stop) step.run(context, {0, all.pixel_end, first, stop});
-  }
-}
-
 // Passes of images_ images each, those that nobody else has taken from `next`.
 int64_t Plan::run_images(const uint8_t* input, uint8_t* output, int64_t batch, std::atomic<int64_t>& next) {
   auto buffer = buffers_.take(buffer_bytes());
@@ -152,11 +133,12 @@ int64_t Plan::run_split(const uint8_t* input, uint8_t* output, int64_t batch) {
       if (work.operations / operations_per_ns(isa_) + work.bytes / BYTES_PER_NS < worth_splitting) {
         step->run(make_context(buffer->data(), x, y, 0, bad), all);
       } else {
-        const int64_t parts = std::clamp(tiles_of(all) / PART_TILES, threads, PARTS * threads);
+        const Parts parts(*step, all, threads);
         std::atomic<int64_t> next{0};
         workers_.run([&](int worker) {
           const Context context = make_context(buffer->data(), x, y, worker, bad);
-          for (int64_t part; (part = next.fetch_add(1)) < parts;) run_step(*step, context, all, part, parts);
+          for (int64_t part; (part = next.fetch_add(1)) < parts.count();)
+            step->run(context, parts.range(part));
         });
       }
     }

@@ -71,8 +71,6 @@ class Plan {
   }
   Context make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker,
                        std::atomic<bool>& bad) const;
-  void run_step(const Step& step, const Context& context, const Range& all, int64_t part,
-                int64_t parts) const;
   int64_t run_images(const uint8_t* input, uint8_t* output, int64_t batch, std::atomic<int64_t>& next);
   Range whole(const Step& step, int64_t images) const {
     return {0, images_ == 1 ? step.pixels : images, 0, step.blocks};

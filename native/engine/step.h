@@ -12,6 +12,8 @@ namespace lowbit {
 
 constexpr int64_t SLACK = 128;  // bytes that kernels may read past the end of a value
 
+constexpr int64_t GRAIN = 12;  // pixels of most kernels' tiles
+
 inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Where one image's values are while it is executed. `scratch` belongs to one worker.
@@ -45,6 +47,9 @@ struct Range {
   int64_t pixel, pixel_end, block, block_end;
 };
 
+// Parts of an image are rows, where it has enough of them.
+inline int64_t row_grain(const Window& w) { return w.out_height >= 8 ? w.out_width : GRAIN; }
+
 class Step {
  public:
   virtual ~Step() = default;
@@ -54,6 +59,7 @@ class Step {
   std::string kernel;  // by the grammar of native/README.md
   std::vector<int> reads, writes;
   int64_t pixels = 1, blocks = 1;  // how it can be split over threads
+  int64_t grain = GRAIN;           // parts of pixels start at multiples of it
   int64_t scratch = 0;             // bytes a worker needs
   int64_t zeros = 0;               // bytes of zeros it reads
   int64_t operations = 0;          // 2 for a multiply and an add

@@ -95,6 +95,7 @@ void TileGeometry::add_tiles() {
       (even < FEWEST_ROWS || divide_up(crossed, TILE_ROWS) * TILE_ROWS <
                                  w.out_height * across * std::max<int64_t>(even, SHORTEST_ROWS));
   const int64_t all = crossing ? crossed : w.out_width;
+  by_rows = !crossing;
   rows = static_cast<int>(crossing ? std::min<int64_t>(TILE_ROWS, all) : even);
   const int64_t count = w.out_pixels();
   for (int64_t p = 0; p < count;) {

@@ -48,7 +48,8 @@ class TileGeometry {
 
   bool gathered =
       false;  // a few channels: taps are gathered first, and steps are offsets into what is gathered
-  bool copied = false;  // otherwise tiles are read from the value itself
+  bool by_rows = false;  // no tile crosses the end of a row of output pixels
+  bool copied = false;   // otherwise tiles are read from the value itself
   int64_t copy_bytes = 0;
   int64_t row_bytes = 0;         // from one row of a tile to the next
   int rows = 1;                  // of every tile

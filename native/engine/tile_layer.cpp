@@ -43,6 +43,7 @@ class TileStep : public Step {
     gather_size_ = geometry_.gathered ? JOB_PIXELS * geometry_.row_bytes : 0;
     scratch = at_gather_ + inputs * gather_size_ + STEP_BYTES;
     pixels = spec_.window.out_pixels();
+    if (geometry_.by_rows) grain = row_grain(spec_.window);
     blocks = spec_.groups * layer_.group_blocks;
     for (const InputTerm& input : spec_.inputs) reads.push_back(input.value);
     writes = out_.writes();
