@@ -108,5 +108,5 @@ def test_refusals():
         procedure("bn-reestimate", batches=0)
     with pytest.raises(InvalidInput, match="the run's batches give nothing; make them iterable again"):
         reestimate(nn.Sequential(nn.BatchNorm1d(1)), [])
-    with pytest.raises(InvalidInput, match=r"bn-reestimate: augmented is 'no', allowed are true and false"):
-        procedure("bn-reestimate", augmented="no")
+    with pytest.raises(InvalidInput, match=r"augmented of modifier 'bn-reestimate' is 'maybe': it should be a boolean"):
+        procedure("bn-reestimate", augmented="maybe")
