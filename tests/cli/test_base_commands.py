@@ -111,6 +111,8 @@ def test_inspect_times_every_step(capsys, low_file):
     layers = [step for step in profile["steps"] if {"conv", "linear"} & set(step["kinds"])]
     assert len(layers) == 4
     assert all(step["ops"] and step["gops"] and step["share"] for step in layers)
+    shown = {row["layer"]: row["kernel"] for row in json.loads(out)["layers"]}
+    assert set(shown.values()) <= {step["kernel"] for step in profile["steps"]}
     code, out, _ = run(capsys, "inspect", low_file, "--profile")
     assert code == 0
     assert "% of peak" in out

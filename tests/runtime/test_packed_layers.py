@@ -99,8 +99,8 @@ def test_floats_whose_channels_are_alike(isa, bits, shape):
     builder = Builder(rng, shape)
     floats = "input"
     if len(shape) == 3:  # a value of floats in the middle, which has its channels side by side
-        floats = builder.add("affine", ("input",), arrays={"scale": rng.random(shape[0], np.float32),
-                                                           "shift": rng.random(shape[0], np.float32)}) or ""  # fmt: skip
+        parts = rng.random((2, shape[0]), np.float32)
+        floats = builder.add("affine", ("input",), arrays={"scale": parts[0], "shift": parts[1]}) or ""
     codes = builder.to_codes(floats, Uniform(bits=bits, scale=0.3)) or ""
     second = builder.to_codes(floats, Uniform(bits=3, scale=0.2)) or ""  # so that the floats are kept
     for name in (codes, second):

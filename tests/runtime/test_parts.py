@@ -1,5 +1,7 @@
 """How threads share a step: parts that cover it once, of sizes that are worth it."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_every_pixel_of_every_channel_is_in_one_part(pixels, blocks, grain, thre
     whole = [(first, stop) if by_channels else (low, high) for first, stop, low, high in found]
     assert set(whole) == {(0, pixels if by_channels else blocks)}
     assert [edges[0][0], edges[-1][1]] == [0, blocks if by_channels else pixels]
-    assert all(before[1] == after[0] for before, after in zip(edges, edges[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(edges))
     # 32 channels are the bits of one word, rows of an image the tiles of one part.
     assert all(first % (2 if by_channels else grain) == 0 for first, _ in edges)
 

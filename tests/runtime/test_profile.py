@@ -90,8 +90,15 @@ def test_text_and_json_hold_the_same_steps():
 
 def test_wrong_settings():
     engine = Engine(layer_program(SHAPE, 2, 2))
-    with pytest.raises(InvalidInput, match="repeats is 0"):
+    with pytest.raises(InvalidInput, match="repeats is 0, allowed is a whole number from 1"):
         engine.profile(np.zeros((1, 64, 8, 8), np.float32), repeats=0)
+    with pytest.raises(InvalidInput, match=r"repeats is 1\.5, allowed is a whole number from 1"):
+        engine.profile(np.zeros((1, 64, 8, 8), np.float32), repeats=1.5)
+    with pytest.raises(InvalidInput, match="input row 0 holds NaN"):
+        engine.profile(np.full((1, 64, 8, 8), np.nan, np.float32), repeats=1)
+    for batch in (0, -1, 2.5):
+        with pytest.raises(InvalidInput, match=f"batch is {batch}, allowed is a whole number from 1"):
+            engine.kernels(batch=batch)
     with pytest.raises(InvalidInput, match="input has shape"):
         engine.profile(np.zeros((1, 64, 8, 9), np.float32))
 

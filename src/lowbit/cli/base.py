@@ -150,7 +150,7 @@ def inspect(words: list[str]) -> int:
     if not 1 <= given.batch <= MOST_INPUTS:
         raise InvalidInput(f"--batch is {given.batch}, allowed is 1..{MOST_INPUTS}")
     require_program(given.file)
-    found = describe(given.file, given.batch)
+    found = describe(given.file, given.batch, given.isa)
     profile = profile_of(given.file, given.isa, given.batch) if given.profile else None
     if given.json:
         print(json.dumps(found if profile is None else {**found, "profile": profile.to_dict()}, indent=2))

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 SHOWN = ("layer", "kind", "output", "W", "A", "weight grid", "parameters", "MACs", "bytes", "exact", "kernel")
 
 
-def describe(file: str, batch: int = 1) -> dict[str, Any]:
+def describe(file: str, batch: int = 1, isa: str | None = None) -> dict[str, Any]:
     """File size, input, output, operations, layers with their kernels, and provenance.
 
     Args:
         file: a .lowbit file.
         batch: inputs of one run, which may take other kernels than one.
+        isa: instruction set of the kernels; None: the best.
 
     Raises:
         InvalidProgram: the file is damaged.
@@ -31,7 +32,7 @@ def describe(file: str, batch: int = 1) -> dict[str, Any]:
     """
     program = load(file)
     table = program.summary().to_dict()
-    kernels = kernels_of(file, batch)
+    kernels = kernels_of(file, batch, isa)
     rows = [{**row, "kernel": kernels.get(row["layer"])} for row in table["rows"]]
     return {
         "file": file,
@@ -46,13 +47,13 @@ def describe(file: str, batch: int = 1) -> dict[str, Any]:
     }
 
 
-def kernels_of(file: str, batch: int = 1) -> dict[str, str]:
+def kernels_of(file: str, batch: int = 1, isa: str | None = None) -> dict[str, str]:
     """Kernel of each layer on this machine; empty where the native module is missing."""
     from lowbit import runtime
     from lowbit.report.content import layer_kernels
 
     try:
-        return layer_kernels(runtime.load(file), batch)
+        return layer_kernels(runtime.load(file, isa=isa), batch)
     except ImportError:
         return {}
 

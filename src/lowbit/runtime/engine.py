@@ -111,7 +111,12 @@ class Engine:
 
         Args:
             batch: inputs that `run` is given. A network without space takes several together, with other kernels.
+
+        Raises:
+            InvalidInput: for a batch that is no whole number from 1.
         """
+        if type(batch) is not int or batch < 1:
+            raise InvalidInput(f"batch is {batch!r}, allowed is a whole number from 1")
         lowered = self._lowering(batch)
         steps, step_of = lowered.plan.steps(), lowered.step_of
         names = [op.output for op in self.program.ops]
@@ -191,16 +196,16 @@ class Engine:
             `images` are the inputs that were timed together.
 
         Raises:
-            InvalidInput: for data of the wrong shape or dtype, or fewer repeats than one.
+            InvalidInput: for data that `run` refuses, or fewer repeats than one.
         """
         from lowbit.runtime.profile import Profile, StepProfile, with_shares  # whoever only runs does not wait for it
 
-        if repeats < 1:
-            raise InvalidInput(f"repeats is {repeats}, allowed is 1 or more")
+        if type(repeats) is not int or repeats < 1:
+            raise InvalidInput(f"repeats is {repeats!r}, allowed is a whole number from 1")
         x = self._checked(x)
         lowered = self._lowering(len(x))
         x = x[: IMAGES if self._takes_together(len(x)) else 1]
-        out = np.empty((len(x), *self._out_shape), np.float32)
+        out = self.run(x)  # which refuses NaN
         times = np.array(lowered.plan.profile(x, out, repeats), np.float64).reshape(repeats, -1)
         steps = tuple(
             StepProfile(name=name, kinds=kinds, kernel=kernel, ns=float(ns), ops=ops, bytes=size)
