@@ -94,5 +94,5 @@ def nearest(v: Tensor, sizes: tuple[int, ...], *, up: bool = False) -> Tensor:
         sizes: |level| in ascending order, 0 among them where it is a level.
     """
     size = torch.tensor(sizes, dtype=v.dtype, device=v.device)
-    chosen = size[torch.bucketize(v.abs(), (size[1:] + size[:-1]) / 2, right=up)]
+    chosen = size[torch.bucketize(v.abs().contiguous(), (size[1:] + size[:-1]) / 2, right=up)]
     return chosen * sign(v) + 0.0  # codes carry no sign of zero
