@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,61 @@ def test_list_of_tables(capsys):
     assert "dqa-table1" in text
     code, text, _ = reproduce(capsys, "--json")
     assert {table["name"] for table in json.loads(text)} >= {"fashion-line", "boo-table4"}
+
+
+def test_a_record_is_not_replaced_by_a_smaller_or_another_one(capsys, table, tmp_path):
+    out = tmp_path / "out"
+    table.write_text(TABLE.replace("epochs: 2", "epochs: 1"))
+    assert reproduce(capsys, table, "--out", out, "--rows", "float,ptq")[0] == 0
+    before = (out / "four.json").read_text()
+    _, text, _ = reproduce(capsys, table, "--out", out, "--show", "--seeds", "0")
+    assert "four.json is left as it is, since it holds 6 runs and these are 3; give all --seeds" in text
+    assert (out / "four.json").read_text() == before
+    table.write_text(table.read_text().replace("Digits in four rows", "Others"))
+    code, _, err = reproduce(capsys, table, "--out", out, "--show")
+    assert code == 2
+    assert "holds the record of another table (Digits in four rows); choose another --out" in err
+    assert (out / "four.json").read_text() == before
+
+
+def test_a_damaged_run_does_not_hide_the_others(capsys, table, tmp_path):
+    out = tmp_path / "out"
+    table.write_text(TABLE.replace("epochs: 2", "epochs: 1"))
+    assert reproduce(capsys, table, "--out", out, "--rows", "float,ptq", "--seeds", "0")[0] == 0
+    damaged = next(out.glob("runs/*minmax*/result.json"))
+    damaged.write_text("[]")
+    code, text, _ = reproduce(capsys, table, "--out", out, "--show", "--seeds", "0")
+    assert code == 0
+    assert f"cannot be read (it holds a list and not the result of a run); delete {damaged.parent} to train" in text
+    rows = {row["key"]: row for row in json.loads((out / "four.json").read_text())["rows"]}
+    assert [len(rows[key]["runs"]) for key in ("float", "ptq")] == [1, 1]  # the record of two runs is kept
+
+
+def test_a_row_that_fails_in_any_way_does_not_stop_the_others(capsys, table, tmp_path):
+    table.write_text(
+        TABLE.replace("epochs: 2", "epochs: 1").replace('weight: "lsq:8"', 'model.width: abc, weight: "lsq:8"')
+    )
+    code, text, err = reproduce(capsys, table, "--out", tmp_path / "out", "--seeds", "0", "--quiet")
+    assert code == 1
+    assert "1 of 4 rows could not be trained" in err
+    assert "unexpected TypeError" in text
+    assert len(list((tmp_path / "out").glob("runs/*/result.json"))) == 2  # of three rows, two of them alike
+
+
+@pytest.mark.slow
+def test_a_killed_worker_leaves_the_table_and_a_reason(table, tmp_path):
+    table.write_text(TABLE.replace("epochs: 2", "epochs: 200"))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lowbit", "reproduce", str(table), "--out", str(out), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(out.glob("runs/*/log.csv")) and time.monotonic() < until:
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(int(workers[0]), signal.SIGKILL)
+    text, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "killed from outside, perhaps for lack of memory" in text
+    assert "fault in lowbit" not in err
+    assert (out / "four.json").exists()

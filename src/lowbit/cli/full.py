@@ -267,7 +267,7 @@ def reproduce(
     rows: Annotated[str | None, typer.Option(help="Keys of the rows to run, with commas; default: all.")] = None,
     jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs and of NAME.json.")] = Path("runs/reproduce"),
-    show: Annotated[bool, typer.Option("--show", help="Train nothing, print what has finished.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Train nothing, print and record what has finished.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     threads: Annotated[int, typer.Option(help="Threads of each training.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,

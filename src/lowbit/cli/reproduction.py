@@ -9,7 +9,7 @@ from typing import Any
 
 from lowbit.errors import InvalidInput, LowbitError, MissingExtra, unknown
 from lowbit.reproduce import Plan, outcome, read_table, table_names, work, write_outcome
-from lowbit.reproduce.outcome import text
+from lowbit.reproduce.outcome import place, text
 
 
 def reproduce_table(
@@ -48,9 +48,9 @@ def reproduce_table(
     if not show:
         impossible = work(plan, chosen, processes=processes, progress=progress, accelerator=accelerator)
     record: dict[str, Any] = outcome(plan, impossible)
-    path = write_outcome(plan, record)
-    drawn = _picture(plan, path.with_suffix(".png")) if plan.table.picture else []
-    print(json.dumps(record, indent=1) if as_json else "\n".join([f"{text(record)}\n", f"written to {path}", *drawn]))
+    ended = write_outcome(plan, record)
+    drawn = _picture(plan, place(plan).with_suffix(".png")) if plan.table.picture else []
+    print(json.dumps(record, indent=1) if as_json else "\n".join([f"{text(record)}\n", ended, *drawn]))
     if impossible:
         raise LowbitError(f"{len(impossible)} of {len(chosen)} rows could not be trained: " + "; ".join(
             f"{key} ({reason})" for key, reason in list(impossible.items())[:1]))  # fmt: skip

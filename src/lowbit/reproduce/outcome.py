@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lowbit.atomic import make_folder, write_text
-from lowbit.errors import UnknownName
+from lowbit.errors import InvalidInput, LowbitError
 from lowbit.provenance import provenance, without
 from lowbit.reproduce.claims import UNDECIDED, Verdict, judge
 from lowbit.reproduce.measures import ABOUT, MEASURES
@@ -26,8 +26,7 @@ def outcome(plan: Plan, impossible: Mapping[str, str] | None = None) -> dict[str
         plan: the table, seeds and folder.
         impossible: why rows could not be trained, by key.
 
-    Raises:
-        InvalidInput: a run is damaged.
+    A run that is damaged counts as not run, with the reason.
     """
     reasons = impossible or {}
     claims = []
@@ -36,7 +35,7 @@ def outcome(plan: Plan, impossible: Mapping[str, str] | None = None) -> dict[str
         if {term.key for term in claim.comparison.factors} <= here:
             try:
                 found = judge(claim.comparison, plan.results)
-            except UnknownName as error:
+            except LowbitError as error:
                 found = Verdict(UNDECIDED, reason=str(error))
             claims.append({"text": claim.text, "says": claim.says, "verdict": found.verdict, "value": found.value,
                            "deviation": found.deviation, "reason": found.reason})  # fmt: skip
@@ -57,13 +56,17 @@ def outcome(plan: Plan, impossible: Mapping[str, str] | None = None) -> dict[str
 def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     for seed in plan.seeds:
-        done = plan.done(row, seed)
+        try:
+            done = plan.done(row, seed)
+            measured = {} if done is None else {name: MEASURES[name](done.folder) for name in plan.table.measures}
+        except LowbitError as error:
+            reason = reason or str(error)
+            continue
         if done is not None:
             kept = ("accuracy", "loss", "images", "evaluated_on", "seconds", "threads", "command", "commit", "machine")
             result = {key: done.result.get(key) for key in kept}
             result["command"] = _anywhere(result["command"])
             curve = [log.get("test_accuracy") for log in done.rows]
-            measured = {name: MEASURES[name](done.folder) for name in plan.table.measures}
             runs.append({"seed": seed, **result, **measured, "run": done.folder.name, "test_accuracy": curve})
     accuracies = [run["accuracy"] for run in runs]
     missing = [seed for seed in plan.seeds if seed not in {run["seed"] for run in runs}]
@@ -94,16 +97,29 @@ def place(plan: Plan) -> Path:
     return plan.out / f"{stem}{'' if plan.budget == 'small' else '-' + plan.budget}.json"
 
 
-def write_outcome(plan: Plan, record: Mapping[str, Any]) -> Path:
-    """Write the record as JSON and return its place.
+def write_outcome(plan: Plan, record: Mapping[str, Any]) -> str:
+    """Write the record as JSON to `place`, unless that holds one of more runs; returns what was done, in words.
 
     Raises:
-        InvalidInput: the folder cannot be written.
+        InvalidInput: the folder cannot be written, or holds the record of another table.
     """
     make_folder(plan.out)
     path = place(plan)
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        other, count = there["title"] != record["title"], _count(there)
+    except (OSError, ValueError, LookupError, TypeError):
+        other, count = False, 0  # no record, or a damaged one
+    if other:
+        raise InvalidInput(f"{path}: holds the record of another table ({there['title']}); choose another --out")
+    if count > _count(record):
+        return f"{path} is left as it is, since it holds {count} runs and these are {_count(record)}; give all --seeds"
     write_text(path, json.dumps(record, indent=1) + "\n")
-    return path
+    return f"written to {path}"
+
+
+def _count(record: Mapping[str, Any]) -> int:
+    return sum(len(row["runs"]) for row in record["rows"])
 
 
 def text(record: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
@@ -101,6 +102,10 @@ def work(
     return impossible
 
 
+KILLED = (
+    "a training was killed from outside, perhaps for lack of memory, and ended the others; use fewer --jobs, the same "
+    "command goes on"
+)
 Ended = float | str
 """Accuracy in percent, or why there is none."""
 
@@ -126,6 +131,9 @@ def _at_once(lacking: list[Job], processes: int, progress: bool, accelerator: st
                     running[pool.submit(_train_there, *what)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            for job in (*running.values(), *waiting):
+                yield job, KILLED
         except BaseException:
             for child in active_children():
                 if child.pid is not None:
@@ -165,6 +173,8 @@ def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool
         raise
     except LowbitError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  a fault, which must not take the other rows with it
+        return f"unexpected {type(error).__name__}: {error}; this is a fault in lowbit"
 
 
 @contextmanager
