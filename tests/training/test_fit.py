@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import signal
 
 import pytest
@@ -128,5 +129,15 @@ def test_damaged_checkpoint_is_named(tmp_path):
     train(tmp_path)
     place = tmp_path / "checkpoint.pt"
     place.write_bytes(place.read_bytes()[:500])
-    with pytest.raises(InvalidInput, match=r"checkpoint\.pt: cannot be continued"):
+    with pytest.raises(InvalidInput, match=r"checkpoint\.pt: cannot be continued, it is damaged"):
         train(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"x", b"\x00" * 64, pickle.dumps([1]), b""])
+def test_anything_else_in_place_of_a_checkpoint(tmp_path, content):
+    train(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"checkpoint\.pt: cannot be continued.*delete .* to train again") as caught:
+        train(tmp_path)
+    assert "weights_only" not in str(caught.value)
+    assert "\n" not in str(caught.value)

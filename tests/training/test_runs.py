@@ -192,3 +192,18 @@ def test_two_processes_equal_one(tmp_path):
         torch.testing.assert_close(one[name].double(), two[name].double(), atol=1e-5, rtol=0)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"accuracy": "x"}', '{"title": 1}', "{", '"a"'])
+def test_a_damaged_result_is_named(tmp_path, text):
+    recipe = parse_recipe(LOWBIT, changes=["epochs=0"])
+    train(recipe, tmp_path / "run", progress=False, accelerator="cpu")
+    (tmp_path / "run" / "result.json").write_text(text)
+    with pytest.raises(InvalidInput, match=r"result\.json: cannot be read \(.*\); delete .*run to train the run again"):
+        train(recipe, tmp_path / "run", progress=False, accelerator="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(tmp_path):
+    with pytest.raises(InvalidInput, match="accelerator is 'gpu', but torch sees no GPU here; use auto or cpu"):
+        train(parse_recipe(LOWBIT), tmp_path / "run", progress=False, accelerator="gpu")

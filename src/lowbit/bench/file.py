@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,13 +141,13 @@ def _material(program: Any, run: str | Path | None, count: int) -> tuple[Any, Ar
         random = np.random.default_rng(0)
         return None, random.random((count, *program.input_shape), dtype=np.float32)
     from lowbit.training.network import float_network
-    from lowbit.training.runs import FLOAT, load_run
+    from lowbit.training.runs import load_run
+    from lowbit.training.starts import float_run
 
     trained = load_run(run)
-    before = Path(trained.recipe.start or trained.folder / FLOAT)
-    if not trained.recipe.low_bit:
-        model = trained.model
-    elif before.exists():
+    _require_same_layers(program, trained, run)
+    before = float_run(trained.recipe, trained.folder)
+    if before is not None:
         model = load_run(before).model
     else:
         model = float_network(trained.recipe, trained.data)  # trained from scratch: only its speed can be compared
@@ -153,3 +155,15 @@ def _material(program: Any, run: str | Path | None, count: int) -> tuple[Any, Ar
         raise InvalidInput(f"{run}: its inputs are {list(trained.data.shape)}, the file's {list(program.input_shape)}")
     x = trained.data.test_x.numpy()
     return model, np.concatenate([x] * (1 + count // len(x)))[:count]
+
+
+def _require_same_layers(program: Any, trained: Any, run: str | Path) -> None:
+    """Refuse a run that lacks layers of the file: the others would run another network."""
+    here = Counter(math.prod(op.weight.shape) for op in program.ops if op.weight is not None)
+    there = Counter(p.numel() for p in trained.model.parameters())
+    lacking = here - there
+    if lacking:
+        raise InvalidInput(
+            f"{run}: is not the file's network: no layer of it has {', '.join(map(str, sorted(lacking)))} weights; "
+            "give the run that the file was converted from"
+        )

@@ -106,9 +106,9 @@ def chosen(data: DataSet, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _float_accuracy(trained: Trained, x: torch.Tensor, y: torch.Tensor) -> float | None:
     """Percent on the same inputs, of the float run that this one started from, if it is still there."""
-    from lowbit.report.diagnosed import float_run
+    from lowbit.training.starts import float_run
 
-    folder = float_run(trained)
+    folder = float_run(trained.recipe, trained.folder)
     return None if folder is None else evaluate(load_run(folder).model, x, y).accuracy
 
 

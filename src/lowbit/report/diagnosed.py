@@ -11,7 +11,6 @@ content["diagnosis"]   cause, images, advice, tables (see `lowbit.analysis.diagn
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +18,12 @@ from torch import Tensor
 
 from lowbit.analysis.diagnosis import Diagnosis
 from lowbit.analysis.trials import share_of
-from lowbit.errors import LowbitError
 from lowbit.report.from_runs import content_of
 from lowbit.report.headline import headline
 from lowbit.report.images import address
 from lowbit.report.region_pictures import region_pictures
-from lowbit.training.runs import FLOAT, Trained, load_run
+from lowbit.training.runs import Trained
+from lowbit.training.starts import float_run
 
 Show = Callable[[str, int, int], None]
 PIXELS = 64
@@ -40,7 +39,7 @@ def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor, *, show:
         x: the inputs that it was measured on.
         show: called while sizes and times are taken.
     """
-    start = float_run(trained)
+    start = float_run(trained.recipe, trained.folder)
     folders = [trained.folder] if start is None else [start, trained.folder]
     content = content_of(folders, floats=True, **({} if show is None else {"show": show}))
     record = found.to_dict()
@@ -64,15 +63,6 @@ def content_of_diagnosis(trained: Trained, found: Diagnosis, x: Tensor, *, show:
             f"Diagnosed on {found.images} test inputs; the float network has the same weights and no quantizers.",
         ],
     }
-
-
-def float_run(trained: Trained) -> Path | None:
-    """Folder of the float run that a run started from, if it is still there and finished."""
-    folder = Path(trained.recipe.start) if trained.recipe.start else trained.folder / FLOAT
-    try:
-        return None if load_run(folder).recipe.low_bit else folder
-    except LowbitError:
-        return None
 
 
 def layer_rows(found: Diagnosis) -> list[dict[str, Any]]:

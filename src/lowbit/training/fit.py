@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lowbit.data import Batches
-from lowbit.errors import InvalidInput
+from lowbit.errors import InvalidInput, LowbitError
 from lowbit.procedures.base import Procedure
 from lowbit.training.evaluate import Score
 from lowbit.training.lightning import EpochBatches, LowbitModule, ProcedureCallback, make_trainer, on_gpu, quiet
@@ -21,7 +21,8 @@ from lowbit.training.optimizers import make_optimizer
 from lowbit.training.pl import pl
 from lowbit.training.progress import EpochProgress
 from lowbit.training.recipes import OptimizerPart, SchedulePart
-from lowbit.training.recorder import CHECKPOINT, Recorder
+from lowbit.training.recorder import Recorder
+from lowbit.training.starts import CHECKPOINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,12 @@ def fit(
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of the process and leaves the signal ignored.
         raise KeyboardInterrupt from None
-    except (EOFError, RuntimeError, KeyError, OSError) as error:
-        if resumed and trainer.global_step == 0:
-            reason = str(error).strip().splitlines()
+    except Exception as error:
+        # Whatever torch and Lightning make of a file that is none of theirs, before the first step.
+        if resumed and trainer.global_step == 0 and not isinstance(error, LowbitError):
             raise InvalidInput(
-                f"{checkpoint}: cannot be continued ({reason[0] if reason else type(error).__name__}); "
-                "delete the run's folder to train again"
+                f"{checkpoint}: cannot be continued, it is damaged or of another network ({type(error).__name__}); "
+                f"delete {folder} to train again"
             ) from error
         raise
     finally:

@@ -176,7 +176,17 @@ def world() -> tuple[int, int]:
 
 
 def on_gpu(accelerator: str) -> bool:
-    """Whether ``"auto"``, ``"cpu"`` or ``"gpu"`` means a GPU here."""
+    """Whether ``"auto"``, ``"cpu"`` or ``"gpu"`` means a GPU here.
+
+    Raises:
+        InvalidInput: it is another word, or ``"gpu"`` where torch sees none.
+    """
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise InvalidInput(f"accelerator is {accelerator!r}; use auto, cpu or gpu")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InvalidInput(
+            "accelerator is 'gpu', but torch sees no GPU here; use auto or cpu, or install torch for CUDA"
+        )
     return accelerator != "cpu" and torch.cuda.is_available()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowbit.atomic import write_text
+from lowbit.errors import InvalidInput
 
 Row = dict[str, Any]
 
@@ -29,6 +30,9 @@ def write_log(path: str | Path, rows: list[Row]) -> None:
 def read_log(path: str | Path) -> list[Row]:
     """The rows of `write_log`, numbers as int or float, empty cells left out.
 
+    Raises:
+        InvalidInput: the file is not such a log.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "log.csv"
@@ -36,8 +40,19 @@ def read_log(path: str | Path) -> list[Row]:
         >>> read_log(path)
         [{'epoch': 0, 'train_loss': 2.5}]
     """
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return [{name: _number(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(file)]
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            head, *lines = list(csv.reader(file, strict=True)) or [[]]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InvalidInput(f"{path}: cannot be read ({error}); delete the run's folder to train it again") from error
+    short = [number for number, line in enumerate(lines, 2) if len(line) != len(head)]
+    if "epoch" not in head or short:
+        where = f"{path}:{short[0]}" if short else str(path)
+        raise InvalidInput(f"{where}: is not the log of a training; delete the run's folder to train it again")
+    rows = [{name: _number(cell) for name, cell in zip(head, line, strict=True) if cell != ""} for line in lines]
+    if not all(isinstance(row.get("epoch"), int) for row in rows):
+        raise InvalidInput(f"{path}: has a row without an epoch; delete the run's folder to train it again")
+    return rows
 
 
 def _number(cell: str) -> int | float | str:

@@ -17,9 +17,9 @@ from lowbit.training.lightning import LowbitModule, ProcedureCallback
 from lowbit.training.log import Row, write_log
 from lowbit.training.pl import pl
 from lowbit.training.randomness import random_states, restore_random_states
+from lowbit.training.starts import CHECKPOINT
 from lowbit.training.tensorboard import EventLog
 
-CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 
 

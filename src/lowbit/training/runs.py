@@ -34,8 +34,9 @@ from lowbit.training.randomness import seed_everything
 from lowbit.training.recipe_procedures import made
 from lowbit.training.recipes import Named, Recipe, read_recipe
 from lowbit.training.schedules import make_schedule
+from lowbit.training.starts import CHECKPOINT, FLOAT, RECIPE, RESULT, same_start, start_folder
 
-RECIPE, LOG, MODEL, RESULT, FLOAT = "recipe.yaml", "log.csv", "model.safetensors", "result.json", "float"
+LOG, MODEL = "log.csv", "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,12 +93,15 @@ def train(recipe: Recipe, out: str | Path, *, progress: bool = True, accelerator
     if recipe.pretrain:
         if recipe.epochs and not (folder / FLOAT / RESULT).exists():
             _rehearse(recipe, data, batches)
-        started = train(recipe.float_part(), folder / FLOAT, progress=progress, accelerator=accelerator)
+        try:
+            started = train(recipe.float_part(), folder / FLOAT, progress=progress, accelerator=accelerator)
+        except InvalidInput as error:
+            raise InvalidInput(f"pretrain: {error}") from error
         model.load_state_dict(started.model.state_dict())
         before = {"float_accuracy": started.result["accuracy"]}
         seed_everything(recipe.seed)  # whether the float training ran now or before, which draws other numbers
     elif recipe.start:
-        before = _start(recipe, model, data)
+        before = _start(recipe, start_folder(recipe, folder) or Path(), model, data)
     procedure = made(recipe)
     if "start_accuracy" not in before:  # else it has its quantizers already
         procedure.before_prepare(model)
@@ -143,13 +147,12 @@ def _rehearse(recipe: Recipe, data: DataSet, batches: Batches) -> None:
     procedure.check(Run(model=model, optimizer=optimizer, steps_total=recipe.epochs * len(batches), batches=batches))
 
 
-def _start(recipe: Recipe, model: nn.Module, data: DataSet) -> dict[str, Any]:
-    """Take the weights of the run `start`, in place, and of a low-bit run the quantizers as they were trained too.
+def _start(recipe: Recipe, place: Path, model: nn.Module, data: DataSet) -> dict[str, Any]:
+    """Take the weights of the run in `place`, and of a low-bit run the quantizers as they were trained too.
 
     Returns:
         For the result: `float_accuracy`, and where the start was low-bit `start_accuracy`.
     """
-    place = Path(recipe.start or "")
     result, there = read_result(place), read_recipe(place / RECIPE)
     if not there.low_bit:
         load_weights(model, place)
@@ -232,7 +235,9 @@ def read_result(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULT
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        _check_result(found)
+        return found
     except NotADirectoryError:
         raise InvalidInput(f"{folder}: is a file; give the folder of a finished run") from None
     except FileNotFoundError:
@@ -242,7 +247,16 @@ def read_result(folder: Path) -> dict[str, Any]:
             reason = "there is no run; make one with: lowbit train RECIPE.yaml --out " + str(folder)
         raise InvalidInput(f"{folder}: {reason}") from None
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path}: cannot be read ({error}); train the run again") from error
+        raise InvalidInput(f"{path}: cannot be read ({error}); delete {folder} to train the run again") from error
+
+
+def _check_result(found: Any) -> None:
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__} and not the result of a run")
+    kinds: dict[str, Any] = {"title": str, "accuracy": (int, float), "images": int, "evaluated_on": str}
+    wrong = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
+    if wrong or not 0 <= found["accuracy"] <= 100:
+        raise ValueError(f"{', '.join(wrong) or 'accuracy'} is missing or wrong")
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:
@@ -264,24 +278,27 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise InvalidInput(f"{path}: is damaged ({error}); train the run again") from error
+        raise InvalidInput(f"{path}: is damaged ({error}); delete {folder} to train the run again") from error
     except RuntimeError as error:
         what = " ".join(str(error).split())[:300]
         raise InvalidInput(f"{path}: does not fit the network of the recipe: {what}") from None
 
 
 def _claim(folder: Path, recipe: Recipe, *, write: bool) -> Path:
-    """Make the folder, or check that it holds this recipe's run."""
+    """Make the folder, or check that it holds this recipe's run; one in which nothing was trained is anybody's."""
     place = folder / RECIPE
     if place.exists():
         there = read_recipe(place)
-        if there != recipe:
-            old, new = there.model_dump(), recipe.model_dump()
-            differ = [key for key in new if new[key] != old[key]]
+        old, new = there.model_dump(), recipe.model_dump()
+        if same_start(there, recipe, folder):
+            old["start"] = new["start"]
+        differ = [key for key in new if new[key] != old[key]]
+        if differ and any((folder / name).exists() for name in (CHECKPOINT, LOG, MODEL, RESULT)):
             raise InvalidInput(
                 f"{folder}: holds a run of another recipe (it differs in {', '.join(differ)}); choose another --out"
             )
-        return folder
+        if not differ:
+            return folder
     if write:
         make_folder(folder)
         write_text(place, recipe.to_yaml())
