@@ -188,7 +188,7 @@ def test_a_row_that_fails_in_any_way_does_not_stop_the_others(capsys, table, tmp
     code, text, err = reproduce(capsys, table, "--out", tmp_path / "out", "--seeds", "0", "--quiet")
     assert code == 1
     assert "1 of 4 rows could not be trained" in err
-    assert "unexpected TypeError" in text
+    assert "width of model 'digits_net' is 'abc': it should be an integer" in text
     assert len(list((tmp_path / "out").glob("runs/*/result.json"))) == 2  # of three rows, two of them alike
 
 

@@ -83,6 +83,7 @@ def test_wrong_tables_are_named(tmp_path, text, message):
     with pytest.raises((InvalidInput, UnknownName), match=r"own\.yaml") as caught:
         read_table(path)
     assert message in str(caught.value)
+    assert "'title': 't'" not in str(caught.value)  # the whole table
 
 
 def test_unknown_table_and_unreadable_file(tmp_path):

@@ -113,3 +113,18 @@ def test_methods_are_checked_before_anything_is_made(change: str, message: str) 
     assert message in str(error.value)
     with pytest.raises(ValueError, match=r"r\.yaml, line 3: unknown method 'lsr'"):
         parse_recipe(text.replace("lsq:2", "lsr:2", 1), "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("weight=2", "weight is 2; write the method with its bits, for example lsq:2"),
+        ("schedule.warmup=.inf", "schedule.warmup is inf; input should be a finite number"),
+        ("schedule={name: steps, at: [.nan]}", "input should be a finite number"),
+        ("optimizer.lr=.inf", "optimizer.lr is inf; input should be"),
+        ("epochs=true", "epochs is True; input should be a valid integer"),
+    ],
+)
+def test_values_that_would_fail_later_are_refused(change, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse_recipe("{data: digits, model: digits_net, epochs: 1}", changes=[change])

@@ -3,13 +3,13 @@
 ``build(name, **options)`` makes one by name, as recipes and the command line do; the classes are public too.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from lowbit.errors import unknown
+from lowbit.settings import typed_settings
 
 from .cifar_resnet import CifarResNet, resnet8, resnet20
 from .digits_net import DigitsNet
@@ -49,6 +49,7 @@ def build(name: str, **options: Any) -> nn.Module:
 
     Raises:
         UnknownName: the network, or an option of it, does not exist; the message holds the nearest name.
+        InvalidInput: an option is of another type.
         ValueError: an option is outside what the network allows.
 
     Example:
@@ -57,9 +58,4 @@ def build(name: str, **options: Any) -> nn.Module:
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    make = MODELS[name]
-    allowed = inspect.signature(make).parameters
-    for option in options:
-        if option not in allowed:
-            raise unknown(f"option of model {name!r}", option, allowed)
-    return make(**options)
+    return MODELS[name](**typed_settings(f"model {name!r}", "option", MODELS[name], options))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, get_type_hints
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from lowbit.errors import InvalidInput, unknown
+from lowbit.errors import unknown
 from lowbit.procedures.admm import ADMMTraining
 from lowbit.procedures.base import LEARNING_RATE, Modifier, Procedure, Run
 from lowbit.procedures.binary_relax import BinaryRelax
@@ -28,6 +25,7 @@ from lowbit.procedures.retrain import Retrain
 from lowbit.procedures.shin import Shin
 from lowbit.procedures.sign_flips import SignFlips
 from lowbit.procedures.two_stage import TwoStage
+from lowbit.settings import typed_settings
 
 __all__ = [
     "DQA",
@@ -109,28 +107,4 @@ def procedure(name: str, **settings: Any) -> Procedure:
     if name not in known:
         raise unknown("procedure", name, known)
     kind = known[name]
-    what = f"{'modifier' if kind.modifier else 'procedure'} {name!r}"
-    allowed = [] if kind.__init__ is object.__init__ else list(inspect.signature(kind).parameters)
-    for setting in settings:
-        if setting not in allowed:
-            raise unknown(f"setting of {what}", setting, allowed)
-    kinds = get_type_hints(kind.__init__) if settings else {}
-    return kind(**{key: _checked(f"{key} of {what}", value, kinds.get(key, Any)) for key, value in settings.items()})
-
-
-def _checked(what: str, value: Any, kind: Any) -> Any:
-    """A setting, as a number where it is the text of one: YAML reads 1e-4 as text."""
-    loose = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-    try:
-        typed = TypeAdapter(kind, config=loose).validate_python(value)
-        return (
-            typed if any(isinstance(part, str) for part in (value if isinstance(value, list) else [value])) else value
-        )
-    except ValidationError as error:
-        needed = (
-            error.errors()[0]["msg"]
-            .replace("Input should", "it should")
-            .replace("valid ", "")
-            .replace("an instance of Sequence", "a list")
-        )
-        raise InvalidInput(f"{what} is {value!r}: {needed}") from None
+    return kind(**typed_settings(f"{'modifier' if kind.modifier else 'procedure'} {name!r}", "setting", kind, settings))

@@ -122,7 +122,10 @@ def first_problem(error: ValidationError, model: type[BaseModel], origin: Origin
         name = ".".join(map(str, path))
         return InvalidInput(f"{origin.where(path[:-1])}: the key {name!r} is missing{more}")
     given = problem["input"]
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if not path:  # the whole file: what is wrong between its parts
+        return InvalidInput(f"{origin.where(path)}: {message}{more}")
     return InvalidInput(f"{origin.where(path)}: {_dotted(path)} is {given!r}; {message}{more}")
 
 

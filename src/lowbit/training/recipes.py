@@ -11,21 +11,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lowbit.errors import InvalidInput
 from lowbit.training.recipe_errors import Origin, first_problem, unknown_option
 from lowbit.training.recipe_errors import Path as KeyPath
 from lowbit.training.recipe_procedures import check_procedure
 
-Method = str | dict[str, Any] | None
-Positive = Annotated[int, Field(ge=1)]
+
+def _method(value: Any) -> Any:
+    if value is None or isinstance(value, (str, dict)):
+        return value
+    raise ValueError("write the method with its bits, for example lsq:2")
+
+
+Method = Annotated[str | dict[str, Any] | None, BeforeValidator(_method)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Part(BaseModel):
     """A part of a recipe; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Named(BaseModel):
@@ -118,7 +125,7 @@ class Recipe(Part):
     """What goes beside the procedure, e.g. ``[bn-reestimate, {name: lipschitz, strength: 1.0e-4}]``."""
     optimizer: OptimizerPart = OptimizerPart()
     schedule: SchedulePart = SchedulePart()
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=0, strict=True)]
     """0 trains nothing: the network is calibrated and evaluated."""
     batch: Positive = 128
     """Inputs in one optimizer step, over all processes."""

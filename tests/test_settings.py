@@ -3,6 +3,7 @@
 import pytest
 
 from lowbit.errors import InvalidInput, UnknownName
+from lowbit.models import build
 from lowbit.procedures import procedure
 
 
@@ -38,3 +39,10 @@ def test_other_types_are_refused(name, settings, message):
 def test_an_unknown_setting_has_a_nearest_name():
     with pytest.raises(UnknownName, match="strength"):
         procedure("lipschitz", strenght=1)
+
+
+def test_networks_check_their_options_too():
+    with pytest.raises(InvalidInput, match="width of model 'digits_net' is 'abc': it should be an integer"):
+        build("digits_net", width="abc")
+    with pytest.raises(UnknownName, match="unknown option of model 'digits_net' 'widht'"):
+        build("digits_net", widht=4)
