@@ -105,7 +105,7 @@ def measure(shape: Shape, modes: tuple[str, ...], batch: int, isa: str | None, s
     kernels = {}
     for mode, program in programs.items():
         engine = Engine(program, isa=isa)
-        kernels[mode] = engine.kernels()["out"]
+        kernels[mode] = engine.kernels(batch)["out"]
         calls[mode] = lambda engine=engine: engine.run(x)  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         calls |= peer_calls(model, inputs, batch, 1, Path(folder))
