@@ -193,10 +193,11 @@ def test_a_row_that_fails_in_any_way_does_not_stop_the_others(capsys, table, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_worker_leaves_the_table_and_a_reason(table, tmp_path):
+@pytest.mark.parametrize("words", [[], ["--rows", "float", "--seeds", "0"]])
+def test_a_killed_worker_leaves_the_table_and_a_reason(table, tmp_path, words):
     table.write_text(TABLE.replace("epochs: 2", "epochs: 200"))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lowbit", "reproduce", str(table), "--out", str(out), "--jobs", "2"]
+    command = [sys.executable, "-m", "lowbit", "reproduce", str(table), "--out", str(out), "--jobs", "2", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not list(out.glob("runs/*/log.csv")) and time.monotonic() < until:

@@ -126,11 +126,12 @@ def _at_once(lacking: list[Job], processes: int, progress: bool, accelerator: st
         try:
             while waiting or running:
                 while len(running) < count and (job := _next(waiting, running.values())) is not None:
-                    waiting.remove(job)
                     what = (job.recipe.to_yaml(), str(job.folder), list(job.measures), accelerator)
                     running[pool.submit(_train_there, *what)] = job
+                    waiting.remove(job)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
+                    ended = future.result()  # raises before its job is taken out, which then has a reason below
+                    yield running.pop(future), ended
         except BrokenProcessPool:
             for job in (*running.values(), *waiting):
                 yield job, KILLED
