@@ -65,8 +65,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield temporary
             os.replace(temporary, final)
         except OSError as error:
+            what = error.strerror or error
             raise InvalidInput(
-                f"{final}: cannot be written ({error.strerror or error}); choose another place"
+                f"{final}: cannot be written ({what}); make room there or choose another place"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from lowbit.errors import InvalidInput
 from tests.cli.reproducing import reproduce, write
 
 TABLE = """\
@@ -190,6 +192,25 @@ def test_a_row_that_fails_in_any_way_does_not_stop_the_others(capsys, table, tmp
     assert "1 of 4 rows could not be trained" in err
     assert "width of model 'digits_net' is 'abc': it should be an integer" in text
     assert len(list((tmp_path / "out").glob("runs/*/result.json"))) == 2  # of three rows, two of them alike
+
+
+def test_why_a_training_was_refused_is_still_known_later(capsys, table, tmp_path, monkeypatch):
+    words = ["--out", tmp_path / "out", "--seeds", "0", "--rows", "float"]
+
+    def refuse(recipe, folder, **_):
+        folder.mkdir(parents=True)
+        raise InvalidInput("conv: the scale fell through zero")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("lowbit.reproduce.work"), "train", refuse)
+        assert reproduce(capsys, table, *words, "--quiet")[0] == 1
+    code, text, err = reproduce(capsys, table, *words, "--show")
+    assert (code, err) == (0, "")
+    assert "float: conv: the scale fell through zero" in text
+
+    code, text, err = reproduce(capsys, table, *words, "--quiet")
+    assert code == 0
+    assert "fell through zero" not in text
 
 
 @pytest.mark.slow

@@ -62,7 +62,9 @@ def _row(plan: Plan, row: Row, reason: str) -> dict[str, Any]:
         except LowbitError as error:
             reason = reason or str(error)
             continue
-        if done is not None:
+        if done is None:
+            reason = reason or plan.refused(row, seed)
+        else:
             kept = ("accuracy", "loss", "images", "evaluated_on", "seconds", "threads", "command", "commit", "machine")
             result = {key: done.result.get(key) for key in kept}
             result["command"] = _anywhere(result["command"])

@@ -27,6 +27,8 @@ from lowbit.training.recipes import Recipe, parse_recipe
 from lowbit.training.runs import LOG, RESULT, read_result
 
 ACCURACY = "test_accuracy"
+REFUSED = "refused.txt"
+"""In a run's folder: why its training ended without a result; gone where it is tried again."""
 _TEXTS = {"title", "source", "expect", "start"}
 """Keys that do not decide what a training does; `start` is represented by the recipe of what lies there."""
 
@@ -135,6 +137,16 @@ class Plan:
             return None
         log = folder / LOG
         return Done(read_result(folder), read_log(log) if log.exists() else [], folder)
+
+    def refused(self, row: Row, seed: int) -> str:
+        """Why the last training of a row and seed ended without a result; empty where nothing is known."""
+        try:
+            kept = self.folder(self.recipe(row, seed)) / REFUSED
+            return kept.read_text(encoding="utf-8").strip()
+        except LowbitError as error:
+            return str(error)
+        except (OSError, ValueError):
+            return ""
 
     def results(self, term: Term) -> list[float]:
         """A term's numbers over the seeds that have finished.

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -20,9 +20,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lowbit.atomic import write_text
 from lowbit.errors import DataSetMissing, InvalidInput, LowbitError
 from lowbit.reproduce.measures import MEASURES
-from lowbit.reproduce.plan import Plan
+from lowbit.reproduce.plan import REFUSED, Plan
 from lowbit.reproduce.table import Row
 from lowbit.training.recipes import Recipe, parse_recipe
 from lowbit.training.runs import RESULT, train
@@ -164,8 +165,10 @@ def _train_there(recipe: str, folder: str, measures: list[str], accelerator: str
 
 
 def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool, accelerator: str) -> Ended:
-    """One run; what is wrong with this run alone is returned, so that the others go on."""
+    """One run; what is wrong with this run alone is returned and kept beside it, so that the others go on."""
+    kept = folder / REFUSED
     try:
+        kept.unlink(missing_ok=True)
         accuracy = float(train(recipe, folder, progress=progress, accelerator=accelerator).result["accuracy"])
         for name in measures:
             MEASURES[name](folder)  # keeps what takes time; the numbers are read when the record is made
@@ -173,6 +176,9 @@ def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool
     except DataSetMissing:
         raise
     except LowbitError as error:
+        if folder.is_dir():
+            with suppress(LowbitError):  # a folder that cannot be written is what the error says already
+                write_text(kept, f"{error}\n")
         return str(error)
     except Exception as error:  # noqa: BLE001  a fault, which must not take the other rows with it
         return f"unexpected {type(error).__name__}: {error}; this is a fault in lowbit"
