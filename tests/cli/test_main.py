@@ -35,6 +35,7 @@ def test_every_command_explains_itself_with_an_example(capsys, command):
         (["trian"], "lowbit: unknown command 'trian'; did you mean 'train'?"),
         (["train", "x.yaml"], "lowbit train: missing option '--out'; see lowbit train --help"),
         (["train", "x.yaml", "--out", "r"], "lowbit train: x.yaml: cannot be read (No such file or directory)"),
+        (["train", "x.yaml", "--out", ""], "lowbit train: --out is empty; is a variable in the command not set?"),
         (["train", "x.yaml", "--ouut", "r"], "no such option: --ouut"),
         (["run", "a.lowbit"], "required: --input"),
         (

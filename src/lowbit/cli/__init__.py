@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lowbit.errors import InvalidInput, LowbitError, MissingExtra, UnknownName, unknown
 
@@ -88,6 +89,9 @@ def _dispatch(words: list[str]) -> int:
     command = words[0]
     if command not in COMMANDS:
         raise unknown("command", command, COMMANDS)
+    if "--out=" in words or ("--out", "") in pairwise(words):
+        # A path of no characters is the current folder to everything below.
+        raise InvalidInput("--out is empty; is a variable in the command not set? The current folder is '.'")
     if command in BASE:
         from lowbit.cli.base import run_base
 
