@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "engine/layer_terms.h"
+#include "engine/rows.h"
 #include "ops/epilogue/select.h"
 #include "ops/lanes.h"
 
@@ -18,7 +19,12 @@ constexpr int64_t ROW = TILE_BLOCKS * LANES;
 class LayerStep : public Step {
  public:
   LayerStep(Kind kind, LayerSpec spec, LayerTerms layer, Epilogue epilogue, Isa isa)
-      : kind_(kind), spec_(std::move(spec)), layer_(std::move(layer)), out_(std::move(epilogue)) {
+      : kind_(kind),
+        spec_(std::move(spec)),
+        layer_(std::move(layer)),
+        out_(std::move(epilogue)),
+        rows_(spec_.window),
+        pointers_(layer_.runs ? spec_.window.kernel_y : spec_.window.taps()) {
     run_epilogue_ = select_epilogue(isa);
     run_bits_ = select_bits(isa).run;
     run_depthwise_ = select_depthwise(isa).run;
@@ -26,15 +32,18 @@ class LayerStep : public Step {
     kernel = kernel_name(isa);
     const auto inputs = static_cast<int64_t>(spec_.inputs.size()),
                terms = static_cast<int64_t>(layer_.terms.size());
-    real_taps_ = spec_.window.taps();
     gathered_ = round_up(layer_.tap_words * 4 + 16, 64);
-    at_tile_ = round_up(inputs * real_taps_ * TILE_PIXELS * 8, 64);
+    at_tile_ = round_up(inputs * pointers_ * TILE_PIXELS * 8, 64);
     at_gather_ = at_tile_ + terms * TILE_PIXELS * ROW * 4;
     at_gather_pointers_ = at_gather_ + (layer_.gather ? inputs * TILE_PIXELS * gathered_ : 0);
     at_sums_ = at_gather_pointers_ + (layer_.gather ? round_up(inputs * TILE_PIXELS * 8, 64) : 0);
     at_corr_ = at_sums_ + round_up(inputs * TILE_PIXELS * 4, 64);
     at_finish_ = at_corr_ + round_up(terms * TILE_PIXELS * 8, 64);
     scratch = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
+    for (const InputTerm& input : spec_.inputs) {
+      at_copy_.push_back(scratch);
+      if (layer_.runs && rows_.copied()) scratch += round_up(rows_.bytes(pixel_bytes(input)) + SLACK, 64);
+    }
     pixels = spec_.window.out_pixels();
     if (kind == Kind::depthwise) {
       groups_ = 1;
@@ -70,13 +79,14 @@ class LayerStep : public Step {
     e.row_stride = ROW;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? finish : nullptr;
+    if (layer_.runs && rows_.copied())
+      for (size_t x = 0; x < spec_.inputs.size(); ++x)
+        rows_.copy(context.read(spec_.inputs[x].value), context.scratch + at_copy_[x],
+                   pixel_bytes(spec_.inputs[x]), range.pixel, range.pixel_end);
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += TILE_PIXELS) {
       const int count = static_cast<int>(std::min<int64_t>(TILE_PIXELS, range.pixel_end - pixel));
-      for (size_t x = 0; x < spec_.inputs.size(); ++x) {
-        const InputTerm& input = spec_.inputs[x];
-        spec_.window.pointers(context.read(input.value), pixel_bytes(input), context.zeros, pixel, count,
-                              pointers + static_cast<int64_t>(x) * real_taps_ * TILE_PIXELS);
-      }
+      for (size_t x = 0; x < spec_.inputs.size(); ++x)
+        find_pointers(context, x, pixel, count, pointers + static_cast<int64_t>(x) * pointers_ * TILE_PIXELS);
       if (layer_.gather) gather(context, pointers, count);
       if (finish_) find_corr(context, finish, sums, pixel, count);
       e.pixel = pixel;
@@ -101,12 +111,21 @@ class LayerStep : public Step {
   }
 
  private:
-  int64_t pixel_bytes(const InputTerm& input) const {
-    return input.planes ? spec_.groups * layer_.tap_words * input.planes * 4 : spec_.groups * spec_.inner;
-  }
+  int64_t pixel_bytes(const InputTerm& input) const { return spec_.groups * group_bytes(input); }
 
   int64_t group_bytes(const InputTerm& input) const {
-    return input.planes ? layer_.tap_words * input.planes * 4 : spec_.inner;
+    return input.planes ? (spec_.inner + 31) / 32 * input.planes * 4 : spec_.inner;
+  }
+
+  void find_pointers(const Context& context, size_t x, int64_t pixel, int count, const uint8_t** to) const {
+    const InputTerm& input = spec_.inputs[x];
+    const uint8_t* value = context.read(input.value);
+    if (layer_.runs) {
+      rows_.pointers(rows_.copied() ? context.scratch + at_copy_[x] : value, pixel_bytes(input), pixel, count,
+                     to);
+    } else {
+      spec_.window.pointers(value, pixel_bytes(input), context.zeros, pixel, count, to);
+    }
   }
 
   // The channels of all taps of a pixel side by side.
@@ -117,8 +136,8 @@ class LayerStep : public Step {
       for (int p = 0; p < count; ++p, to += gathered_) {
         gathered[static_cast<int64_t>(x) * TILE_PIXELS + p] = to;
         uint8_t* next = to;
-        const uint8_t** from = pointers + static_cast<int64_t>(x) * real_taps_ * TILE_PIXELS + p;
-        for (int64_t tap = 0; tap < real_taps_; ++tap, from += TILE_PIXELS, next += spec_.inner) {
+        const uint8_t** from = pointers + static_cast<int64_t>(x) * pointers_ * TILE_PIXELS + p;
+        for (int64_t tap = 0; tap < pointers_; ++tap, from += TILE_PIXELS, next += spec_.inner) {
           if (spec_.inner <= 4) {
             __builtin_memcpy(next, *from,
                              4);  // what is too much is overwritten by the next tap, or meets weight 0
@@ -143,14 +162,15 @@ class LayerStep : public Step {
         finish[i].same = term.corr.data();
         continue;
       }
+      auto y = static_cast<size_t>(pixel / spec_.window.out_width),
+           x = static_cast<size_t>(pixel % spec_.window.out_width);
+      const auto columns = static_cast<int64_t>(layer_.columns.valid.size());
       for (int p = 0; p < count; ++p) {
-        int64_t k = 0;
-        if (!layer_.rows.valid.empty()) {
-          const auto y = static_cast<size_t>((pixel + p) / spec_.window.out_width);
-          const auto x = static_cast<size_t>((pixel + p) % spec_.window.out_width);
-          k = layer_.rows.of[y] * static_cast<int64_t>(layer_.columns.valid.size()) + layer_.columns.of[x];
+        rows[p] = term.corr.data() + (layer_.rows.of[y] * columns + layer_.columns.of[x]) * stride;
+        if (++x == layer_.columns.of.size()) {
+          x = 0;
+          ++y;
         }
-        rows[p] = term.corr.data() + k * stride;
       }
     }
   }
@@ -162,15 +182,16 @@ class LayerStep : public Step {
       if (term.t == 0 || done >> term.input & 1) continue;
       done |= 1u << term.input;
       const InputTerm& input = spec_.inputs[static_cast<size_t>(term.input)];
+      const int64_t run = spec_.window.taps() / pointers_ * group_bytes(input);  // bytes at every pointer
       for (int p = 0; p < count; ++p) {
         uint32_t sum = 0;
-        const uint8_t** from = pointers + term.input * real_taps_ * TILE_PIXELS + p;
-        for (int64_t tap = 0; tap < real_taps_; ++tap, from += TILE_PIXELS) {
+        const uint8_t** from = pointers + term.input * pointers_ * TILE_PIXELS + p;
+        for (int64_t i = 0; i < pointers_; ++i, from += TILE_PIXELS) {
           const uint8_t* x = *from + group * group_bytes(input);
           if (input.planes == 0) {
-            for (int64_t c = 0; c < spec_.inner; ++c) sum += x[c];
+            for (int64_t c = 0; c < run; ++c) sum += x[c];
           } else {
-            for (int64_t k = 0; k < layer_.tap_words; ++k)
+            for (const uint8_t* end = x + run; x < end;)
               for (int j = 0; j < input.planes; ++j, x += 4) {
                 uint32_t word;
                 __builtin_memcpy(&word, x, 4);
@@ -187,7 +208,7 @@ class LayerStep : public Step {
                 int64_t block, int wide, int count) const {
     const LayerTerm& term = layer_.terms[i];
     const InputTerm& input = spec_.inputs[static_cast<size_t>(term.input)];
-    const uint8_t** x = pointers + term.input * real_taps_ * TILE_PIXELS;
+    const uint8_t** x = pointers + term.input * pointers_ * TILE_PIXELS;
     const int64_t all = group * layer_.group_blocks + block;
     if (term.weight < 0) {
       std::fill(out, out + TILE_PIXELS * ROW, 0);
@@ -206,7 +227,7 @@ class LayerStep : public Step {
                  layer_.words.data() + term.weight + all * size, size, term.w_planes, term.w_weight.data(),
                  term.coding, out, ROW, count, wide});
     } else {
-      run_depthwise_({x, static_cast<int>(real_taps_), layer_.units.data() + term.weight,
+      run_depthwise_({x, static_cast<int>(pointers_), layer_.units.data() + term.weight,
                       round_up(spec_.channels(), LANES), static_cast<int>(block * LANES),
                       static_cast<int>(spec_.outer), static_cast<int>(spec_.groups - 1), out, ROW, count,
                       wide});
@@ -233,7 +254,10 @@ class LayerStep : public Step {
   std::vector<DotKernel> run_dot_;
   BitKernel run_bits_;
   DepthwiseKernel run_depthwise_;
-  int64_t real_taps_, gathered_, groups_ = 1, outer_ = 1;
+  Rows rows_;
+  int64_t pointers_;  // of a pixel
+  std::vector<int64_t> at_copy_;
+  int64_t gathered_, groups_ = 1, outer_ = 1;
   int64_t at_tile_, at_gather_, at_gather_pointers_, at_sums_, at_corr_, at_finish_;
   bool finish_ = false;
 };

@@ -8,14 +8,28 @@
 
 namespace lowbit {
 
+namespace {
+
+// Channels of bytes beyond which a copy of the input costs what longer runs save.
+constexpr int64_t LONGEST_RUN = 32;
+
+// Whether the taps of a row of the kernel can be neighbours in memory.
+bool in_runs(const LayerSpec& spec) {
+  return spec.groups == 1 && spec.window.kernel_x > 1 && spec.window.dilation_x == 1;
+}
+
+}  // namespace
+
 LayerTerms pack_dot8(const LayerSpec& spec) {
   LayerTerms layer;
   set_classes(spec, layer);
   const int64_t taps = spec.window.taps();
   const int64_t apart = taps * ((spec.inner + 3) / 4), together = (spec.fan_in() + 3) / 4;
   layer.gather = spec.groups == 1 && taps > 1 && spec.fan_in() <= 1024 && together * 23 <= apart * 20;
-  layer.taps = layer.gather ? 1 : taps;
-  layer.tap_words = layer.gather ? together : (spec.inner + 3) / 4;
+  layer.runs = !layer.gather && in_runs(spec) && spec.inner <= LONGEST_RUN;
+  const int64_t per_run = layer.gather ? taps : layer.runs ? spec.window.kernel_x : 1;
+  layer.taps = taps / per_run;
+  layer.tap_words = (per_run * spec.inner + 3) / 4;
   layer.group_blocks = (spec.outer + LANES - 1) / LANES;
   const int64_t block = layer.taps * layer.tap_words * 4 * LANES;
   const int64_t all = spec.groups * layer.group_blocks * block;
@@ -42,7 +56,7 @@ LayerTerms pack_dot8(const LayerSpec& spec) {
       int8_t* to = layer.bytes.data() + static_cast<int64_t>(w) * all + start;
       const int8_t* table = operands[w].operand.data();
       for (int64_t tap = 0; tap < taps; ++tap) {
-        const int64_t first = layer.gather ? tap * spec.inner : tap * layer.tap_words * 4;
+        const int64_t first = tap / per_run * layer.tap_words * 4 + tap % per_run * spec.inner;
         const uint8_t* code = codes + tap;
         for (int64_t k = first; k < first + spec.inner; ++k, code += taps)
           to[(k >> 2) * 4 * LANES + (k & 3)] = table[*code];
@@ -60,8 +74,10 @@ LayerTerms pack_bits(const LayerSpec& spec) {
   LayerTerms layer;
   set_classes(spec, layer);
   const int64_t taps = spec.window.taps();
-  layer.taps = taps;
-  layer.tap_words = (spec.inner + 31) / 32;
+  layer.runs = in_runs(spec);
+  const int64_t per_run = layer.runs ? spec.window.kernel_x : 1, words = (spec.inner + 31) / 32;
+  layer.taps = taps / per_run;
+  layer.tap_words = per_run * words;
   layer.group_blocks = (spec.outer + LANES - 1) / LANES;
   std::vector<PlaneOperand> operands;
   std::vector<int64_t> starts;
@@ -70,7 +86,7 @@ LayerTerms pack_bits(const LayerSpec& spec) {
     operands.push_back(plane_operand(units));
     const auto planes = static_cast<int64_t>(operands.back().planes.size());
     starts.push_back(size);
-    size += spec.groups * layer.group_blocks * taps * layer.tap_words * planes * LANES;
+    size += spec.groups * layer.group_blocks * taps * words * planes * LANES;
     for (size_t x = 0; x < spec.inputs.size(); ++x) {
       LayerTerm term;
       term.input = static_cast<int>(x);
@@ -97,7 +113,7 @@ LayerTerms pack_bits(const LayerSpec& spec) {
     for (size_t w = 0; w < operands.size(); ++w) {
       const PlaneOperand& operand = operands[w];
       const auto planes = static_cast<int64_t>(operand.planes.size());
-      const int64_t block = taps * layer.tap_words * planes * LANES;
+      const int64_t block = taps * words * planes * LANES;
       uint32_t* to = layer.words.data() + starts[w] +
                      (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES;
       const std::vector<uint32_t>& members = planes_of[w];

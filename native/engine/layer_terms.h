@@ -31,6 +31,7 @@ struct LayerTerms {
   std::vector<int16_t> units;       // depthwise
   std::vector<uint8_t> tiles;       // tile8; what starts at aligned_tiles()
   bool gather = false;              // dot8: taps of few channels are copied side by side first
+  bool runs = false;                // the taps of a row of the kernel are one run of bytes (engine/rows.h)
   int64_t taps = 1, tap_words = 1;  // as the kernel sees them
   int64_t group_blocks = 1;
   PadClasses rows, columns;  // with zero padding and operands that do not start at unit 0

@@ -12,7 +12,7 @@ namespace lowbit {
 
 constexpr int64_t SLACK = 128;  // bytes that kernels may read past the end of a value
 
-constexpr int64_t GRAIN = 12;  // pixels of most kernels' tiles
+constexpr int64_t GRAIN = 16;  // pixels of most kernels' tiles
 
 inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 

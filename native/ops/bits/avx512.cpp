@@ -22,7 +22,7 @@ LOWBIT_INLINE __m512i widen(__m512i bytes) {
 struct Cells {
   template <int N>
   static constexpr int pixels() {
-    return N == 1 ? 6 : N == 2 ? 4 : 2;
+    return N == 1 ? 8 : N == 2 ? 4 : 2;
   }
 
   template <Coding C, int P, int NW, int NX>
@@ -81,6 +81,6 @@ struct Cells {
 
 }  // namespace
 
-void bits_6x16_avx512bw(const BitTile& t) { walk<Cells>(t); }
+void bits_8x16_avx512bw(const BitTile& t) { walk<Cells>(t); }
 
 }  // namespace lowbit

@@ -9,29 +9,40 @@ namespace lowbit {
 namespace {
 
 struct Cells {
+  // As many as have their pointers in registers.
   template <int N>
   static constexpr int pixels() {
-    return N == 1 ? 12 : N == 2 ? 12 : 6;
+    return N == 4 ? 4 : 8;
   }
 
   template <Coding C, int P, int NW, int NX>
   static __attribute__((noinline)) void run(const BitTile& t, const BitCell& cell) {
+    constexpr int planes = C == Coding::mask ? 2 : NW;
+    if (t.w_planes == planes && t.x_planes == NX) {
+      sums<C, P, NW, NX>(t, cell, planes * LANES, 4 * NX);
+    } else {
+      sums<C, P, NW, NX>(t, cell, t.w_planes * LANES, 4 * t.x_planes);
+    }
+  }
+
+  // step, x_step: from one word to the next, in words of weights and in bytes.
+  template <Coding C, int P, int NW, int NX>
+  LOWBIT_INLINE void sums(const BitTile& t, const BitCell& cell, int64_t step, int64_t x_step) {
     __m512i acc[P][NW][NX];
     for (int p = 0; p < P; ++p)
       for (int i = 0; i < NW; ++i)
         for (int j = 0; j < NX; ++j) acc[p][i][j] = _mm512_setzero_si512();
     const uint32_t* w = t.w + cell.b * t.block_words + cell.wi * LANES;
-    const int64_t step = t.w_planes * LANES, x_step = 4 * t.x_planes;
     for (int tap = 0; tap < t.taps; ++tap) {
       const uint8_t* x[P];
       for (int p = 0; p < P; ++p) x[p] = cell_x(t, tap, cell.p + p) + 4 * cell.xj;
-      for (int k = 0; k < t.words; ++k, w += step) {
+      for (int64_t k = 0, end = t.words * x_step; k < end; k += x_step, w += step) {
         __m512i wi[NW], negative = _mm512_setzero_si512();
         for (int i = 0; i < NW; ++i) wi[i] = _mm512_loadu_si512(w + i * LANES);
         if (C == Coding::mask) negative = _mm512_loadu_si512(w + LANES);
         for (int p = 0; p < P; ++p) {
           for (int j = 0; j < NX; ++j) {
-            const __m512i xj = _mm512_set1_epi32(static_cast<int32_t>(word_at(x[p] + k * x_step, j)));
+            const __m512i xj = _mm512_set1_epi32(static_cast<int32_t>(word_at(x[p] + k, j)));
             for (int i = 0; i < NW; ++i) {
               // acc[lane] += popcount(w[lane] & x);
               const __m512i both = C == Coding::and_   ? _mm512_and_si512(wi[i], xj)
@@ -60,6 +71,6 @@ struct Cells {
 
 }  // namespace
 
-void bits_12x16_avx512vpopcntdq(const BitTile& t) { walk<Cells>(t); }
+void bits_8x16_avx512vpopcntdq(const BitTile& t) { walk<Cells>(t); }
 
 }  // namespace lowbit

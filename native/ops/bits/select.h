@@ -9,8 +9,8 @@ namespace lowbit {
 void bits_1x16_portable(const BitTile&);
 #if defined(__x86_64__)
 void bits_4x16_avx2(const BitTile&);
-void bits_6x16_avx512bw(const BitTile&);
-void bits_12x16_avx512vpopcntdq(const BitTile&);
+void bits_8x16_avx512bw(const BitTile&);
+void bits_8x16_avx512vpopcntdq(const BitTile&);
 #elif defined(__aarch64__)
 void bits_2x16_neon(const BitTile&);
 #endif
@@ -25,9 +25,9 @@ inline BitChoice select_bits(Isa isa) {
   switch (isa) {
     case Isa::amx:
     case Isa::avx512:
-      return {bits_12x16_avx512vpopcntdq, "12x16_avx512vpopcntdq"};
+      return {bits_8x16_avx512vpopcntdq, "8x16_avx512vpopcntdq"};
     case Isa::avx512bw:
-      return {bits_6x16_avx512bw, "6x16_avx512bw"};
+      return {bits_8x16_avx512bw, "8x16_avx512bw"};
     case Isa::avx2:
       return {bits_4x16_avx2, "4x16_avx2"};
     case Isa::scalar:

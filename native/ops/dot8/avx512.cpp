@@ -65,14 +65,16 @@ __attribute__((noinline)) void wide(const DotTile& t, int p0, int b) {
 
 }  // namespace
 
-void dot8_u8s8_6x16_avx512bw(const DotTile& t) {
+void dot8_u8s8_8x16_avx512bw(const DotTile& t) {
   for (int b = 0; b < t.blocks; ++b) {
     int p = 0;
     if (t.pairs_fit) {
-      for (; t.pixels - p >= 6; p += 6) narrow<6>(t, p, b);
+      for (; t.pixels - p >= 8; p += 8) narrow<8>(t, p, b);
+      for (; t.pixels - p >= 4; p += 4) narrow<4>(t, p, b);
       for (; t.pixels - p >= 1; ++p) narrow<1>(t, p, b);
     } else {
-      for (; t.pixels - p >= 6; p += 6) wide<6>(t, p, b);
+      for (; t.pixels - p >= 8; p += 8) wide<8>(t, p, b);
+      for (; t.pixels - p >= 4; p += 4) wide<4>(t, p, b);
       for (; t.pixels - p >= 1; ++p) wide<1>(t, p, b);
     }
   }

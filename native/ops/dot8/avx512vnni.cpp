@@ -44,7 +44,7 @@ template <int B>
 void columns(const DotTile& t, int b0) {
   int p = 0;
   if constexpr (B < 3) {
-    for (; t.pixels - p >= 12; p += 12) cell<12, B>(t, p, b0);
+    for (; t.pixels - p >= 8; p += 8) cell<8, B>(t, p, b0);
   }
   for (; t.pixels - p >= 6; p += 6) cell<6, B>(t, p, b0);
   for (; t.pixels - p >= 4; p += 4) cell<4, B>(t, p, b0);

@@ -5,9 +5,8 @@
 
 namespace lowbit {
 
-constexpr int TILE_PIXELS =
-    12;  // output pixels of one tile; 12 accumulators of 16 lanes fill the AVX-512 registers
-constexpr int TILE_BLOCKS = 4;  // blocks of 16 output channels of one tile
+constexpr int TILE_PIXELS = 16;  // output pixels of one tile: a cache line of floats of an image
+constexpr int TILE_BLOCKS = 4;   // blocks of 16 output channels of one tile
 
 struct DotTile {
   const uint8_t* const* x;  // [taps][TILE_PIXELS] pointers to the channels of one input pixel

@@ -3,6 +3,6 @@
 
 namespace lowbit {
 
-void dot8_u8s8_12x64_portable(const DotTile& t) { dot8_reference(t); }
+void dot8_u8s8_16x64_portable(const DotTile& t) { dot8_reference(t); }
 
 }  // namespace lowbit

@@ -44,7 +44,7 @@ def arithmetic(kernel: str) -> tuple[str | None, int]:
     """Kind of arithmetic of a kernel, and how many such products make one product of its layer.
 
     Example:
-        >>> arithmetic("bits_and2x2_12x16_avx512vpopcntdq"), arithmetic("dot8_u8s8_6x64_avx512vnni x6")
+        >>> arithmetic("bits_and2x2_8x16_avx512vpopcntdq"), arithmetic("dot8_u8s8_6x64_avx512vnni x6")
         (('bits', 4), ('bytes', 6))
         >>> arithmetic("tile8_u8s8_96x16_avx512amx_w2"), arithmetic("map_floats")
         (('tiles', 1), (None, 1))
