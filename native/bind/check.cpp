@@ -42,6 +42,7 @@ std::vector<std::array<int64_t, 4>> parts(int64_t pixels, int64_t blocks, int64_
 
 void bind_check(nanobind::module_& m) {
   m.def("check_dot8", &seeded<check_dot8>);
+  m.def("check_nibbles", &seeded<check_nibbles>);
   m.def("check_tile8", &seeded<check_tile8>);
   m.def("check_floats", &seeded<check_floats>);
   m.def("check_bits", &seeded<check_bits>);

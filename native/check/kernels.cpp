@@ -10,6 +10,8 @@
 #include "ops/dot8/select.h"
 #include "ops/floats/reference.h"
 #include "ops/floats/select.h"
+#include "ops/nibbles/reference.h"
+#include "ops/nibbles/select.h"
 #include "ops/tile8/reference.h"
 #include "ops/tile8/select.h"
 
@@ -95,6 +97,41 @@ bool check_bits(Isa isa, Random& random) {
   t.out = tile.want.data();
   bits_reference(t);
   return tile.equal(t.pixels, t.blocks);
+}
+
+bool check_nibbles(Isa isa, Random& random) {
+  // Now and then so many entries that sums leave bytes more often than 16 bits can hold.
+  const bool many = random() % 16 == 0;
+  const int taps = 1 + static_cast<int>(random() % 9),
+            bytes = 1 + static_cast<int>(random() % (many ? 400 : 40));
+  Tile tile(random, taps, bytes);
+  const int64_t block = int64_t(taps) * bytes * 32;
+  std::vector<uint8_t> w(static_cast<size_t>(block * TILE_BLOCKS));
+  for (uint8_t& value : w) value = random() % 16;
+  const int largest = 1 + static_cast<int>(random() % (many ? 1 : 31)) + (many ? 200 : 0);
+  alignas(64) uint8_t tables[256 * 32];
+  for (uint8_t& value : tables)
+    value = static_cast<uint8_t>(random() % 2 ? largest : random() % (largest + 1));
+  NibbleTile t{tile.x.data(),
+               0,
+               taps,
+               bytes,
+               tables,
+               w.data(),
+               block,
+               255 / largest,
+               tile.got.data(),
+               STRIDE,
+               1 + static_cast<int>(random() % TILE_PIXELS),
+               1 + static_cast<int>(random() % TILE_BLOCKS)};
+  select_nibbles(isa).run(t);
+  t.out = tile.want.data();
+  nibbles_reference(t);
+  std::vector<uint8_t> codes(random() % 200), packed(codes.size() / 4 + 1), expected = packed;
+  for (uint8_t& code : codes) code = random() % 4;
+  select_nibbles(isa).pack(codes.data(), static_cast<int64_t>(codes.size()), packed.data());
+  pack_pairs_reference(codes.data(), static_cast<int64_t>(codes.size()), expected.data());
+  return tile.equal(t.pixels, t.blocks) && packed == expected;
 }
 
 bool check_tile8(Isa isa, Random& random) {

@@ -8,6 +8,7 @@ namespace lowbit {
 
 bool check_dot8(Isa isa, Random& random);
 bool check_bits(Isa isa, Random& random);
+bool check_nibbles(Isa isa, Random& random);
 bool check_tile8(Isa isa, Random& random);
 bool check_floats(Isa isa, Random& random);
 

@@ -87,7 +87,7 @@ std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook
   } else {
     InputTerm input{x, static_cast<int32_t>(codes.slope), static_cast<int32_t>(codes.first),
                     (1 << codes.bits) - 1, 0};
-    if (kind == "bits") {
+    if (kind == "bits" || kind == "nibbles1") {
       // Planes of all channels in a row where groups begin at whole words.
       const int64_t group = spec.groups == 1 || spec.inner % 32 == 0 ? channels : spec.inner;
       const int64_t words = channels / group * ((group + 31) / 32);

@@ -32,6 +32,21 @@ double plane_rate(Isa isa) {
   return 8;
 }
 
+// Halves of bytes of 1 or 2 bits where shuffles are faster than population counts and dot products; 0:
+// neither.
+int nibble_bits(Isa isa, const LayerShape& shape, const std::vector<Units>& weights,
+                const std::vector<int>& x_planes, bool ones) {
+  if (ones || (isa != Isa::avx2 && isa != Isa::avx512bw)) return 0;
+  const int most = *std::max_element(x_planes.begin(), x_planes.end());
+  for (int bits = 1; bits <= 2; ++bits) {
+    const auto fits = [&](const Units& units) { return nibble_operand(units, bits, (1 << most) - 1).fits; };
+    // A few pixels: planes of one bit are half the bytes.
+    if (most <= bits && std::all_of(weights.begin(), weights.end(), fits))
+      return bits == 1 && shape.pixels < 4 ? 0 : bits;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
@@ -51,6 +66,12 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
       for (int32_t u : units)
         if (std::abs(u) > INT16_MAX) return direct;
     return size <= budget ? std::make_pair(std::string("depthwise"), size) : direct;
+  }
+  const auto count = static_cast<int64_t>(weights.size());
+  if (const int bits = nibble_bits(isa, shape, weights, x_planes, ones)) {
+    const int64_t size = corr + terms * 256 * 32 +
+                         count * shape.groups * outer * shape.taps * nibble_bytes(shape.inner, bits) * 2;
+    if (size <= budget) return {"nibbles" + std::to_string(bits), size};
   }
   bool bytes_fit = !codebook;
   bool tiles_fit = !ones;

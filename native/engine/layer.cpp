@@ -12,7 +12,7 @@ namespace lowbit {
 
 namespace {
 
-enum class Kind { dot8, bits, depthwise };
+enum class Kind { dot8, bits, nibbles1, nibbles2, depthwise };
 
 constexpr int64_t ROW = TILE_BLOCKS * LANES;
 
@@ -23,10 +23,12 @@ class LayerStep : public Step {
         spec_(std::move(spec)),
         layer_(std::move(layer)),
         out_(std::move(epilogue)),
-        rows_(spec_.window),
-        pointers_(layer_.runs ? spec_.window.kernel_y : spec_.window.taps()) {
+        rows_(spec_.window, layer_.runs),
+        pointers_(rows_.taps()),
+        copies_(kind == Kind::nibbles2 || ((layer_.runs || kind == Kind::nibbles1) && rows_.padded())) {
     run_epilogue_ = select_epilogue(isa);
     run_bits_ = select_bits(isa).run;
+    run_nibbles_ = select_nibbles(isa).run;
     run_depthwise_ = select_depthwise(isa).run;
     for (const LayerTerm& term : layer_.terms) run_dot_.push_back(select_dot8(isa, term.pairs_fit).run);
     kernel = kernel_name(isa);
@@ -42,7 +44,11 @@ class LayerStep : public Step {
     scratch = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     for (const InputTerm& input : spec_.inputs) {
       at_copy_.push_back(scratch);
-      if (layer_.runs && rows_.copied()) scratch += round_up(rows_.bytes(pixel_bytes(input)) + SLACK, 64);
+      const int64_t copied =
+          kind == Kind::nibbles2 ? spec_.groups * nibble_bytes(spec_.inner, 2) : pixel_bytes(input);
+      row_pixels_.push_back({pixel_bytes(input), spec_.groups, spec_.inner, copied,
+                             kind == Kind::nibbles2 ? select_nibbles(isa).pack : nullptr});
+      if (copies_) scratch += round_up(rows_.bytes(copied) + SLACK, 64);
     }
     pixels = spec_.window.out_pixels();
     if (kind == Kind::depthwise) {
@@ -60,8 +66,8 @@ class LayerStep : public Step {
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
-    weight_bytes =
-        static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() + 2 * layer_.units.size());
+    weight_bytes = static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() +
+                                        2 * layer_.units.size() + layer_.tiles.size());
     bytes = weight_bytes + spec_.window.height * spec_.window.width * zeros;
     for (const LayerTerm& term : layer_.terms)
       finish_ = finish_ || term.weight < 0 || term.s != 1 || term.t != 0 || !term.corr.empty();
@@ -79,10 +85,10 @@ class LayerStep : public Step {
     e.row_stride = ROW;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? finish : nullptr;
-    if (layer_.runs && rows_.copied())
+    if (copies_)
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
-        rows_.copy(context.read(spec_.inputs[x].value), context.scratch + at_copy_[x],
-                   pixel_bytes(spec_.inputs[x]), range.pixel, range.pixel_end);
+        rows_.copy(context.read(spec_.inputs[x].value), context.scratch + at_copy_[x], row_pixels_[x],
+                   range.pixel, range.pixel_end);
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += TILE_PIXELS) {
       const int count = static_cast<int>(std::min<int64_t>(TILE_PIXELS, range.pixel_end - pixel));
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
@@ -120,9 +126,9 @@ class LayerStep : public Step {
   void find_pointers(const Context& context, size_t x, int64_t pixel, int count, const uint8_t** to) const {
     const InputTerm& input = spec_.inputs[x];
     const uint8_t* value = context.read(input.value);
-    if (layer_.runs) {
-      rows_.pointers(rows_.copied() ? context.scratch + at_copy_[x] : value, pixel_bytes(input), pixel, count,
-                     to);
+    if (copies_ || layer_.runs) {
+      rows_.pointers(copies_ ? context.scratch + at_copy_[x] : value, row_pixels_[x].copied_bytes, pixel,
+                     count, to);
     } else {
       spec_.window.pointers(value, pixel_bytes(input), context.zeros, pixel, count, to);
     }
@@ -226,6 +232,13 @@ class LayerStep : public Step {
                  static_cast<int>(layer_.tap_words), input.planes,
                  layer_.words.data() + term.weight + all * size, size, term.w_planes, term.w_weight.data(),
                  term.coding, out, ROW, count, wide});
+    } else if (kind_ == Kind::nibbles1 || kind_ == Kind::nibbles2) {
+      const int64_t size = layer_.taps * layer_.tap_words * 32;
+      const uint8_t* start = layer_.aligned_tiles();
+      const int64_t copied = row_pixels_[static_cast<size_t>(term.input)].copied_bytes / spec_.groups;
+      run_nibbles_({x, group * copied, static_cast<int>(layer_.taps), static_cast<int>(layer_.tap_words),
+                    start + term.tables, start + term.weight + all * size, size, term.most, out, ROW, count,
+                    wide});
     } else {
       run_depthwise_({x, static_cast<int>(pointers_), layer_.units.data() + term.weight,
                       round_up(spec_.channels(), LANES), static_cast<int>(block * LANES),
@@ -240,6 +253,8 @@ class LayerStep : public Step {
     if (kind_ == Kind::dot8)
       return std::string(select_dot8(isa, term.pairs_fit).name) + (layer_.gather ? "_gather" : "") + many;
     if (kind_ == Kind::depthwise) return select_depthwise(isa).name + many;
+    if (kind_ == Kind::nibbles1) return std::string("nibbles1_") + select_nibbles(isa).tile + many;
+    if (kind_ == Kind::nibbles2) return std::string("nibbles2_") + select_nibbles(isa).tile + many;
     static const char* const codings[] = {"and", "xor", "mask"};
     const int planes = term.coding == Coding::mask ? 1 : term.w_planes;
     return "bits_" + std::string(codings[static_cast<int>(term.coding)]) + std::to_string(planes) + "x" +
@@ -253,9 +268,12 @@ class LayerStep : public Step {
   EpilogueKernel run_epilogue_;
   std::vector<DotKernel> run_dot_;
   BitKernel run_bits_;
+  NibbleKernel run_nibbles_;
   DepthwiseKernel run_depthwise_;
   Rows rows_;
   int64_t pointers_;  // of a pixel
+  bool copies_;       // reads a copy of its input
+  std::vector<RowPixels> row_pixels_;
   std::vector<int64_t> at_copy_;
   int64_t gathered_, groups_ = 1, outer_ = 1;
   int64_t at_tile_, at_gather_, at_gather_pointers_, at_sums_, at_corr_, at_finish_;
@@ -266,10 +284,16 @@ class LayerStep : public Step {
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa) {
   if (kind == "tile8") return make_tile_layer(std::move(spec), std::move(epilogue), isa);
-  const Kind k = kind == "dot8" ? Kind::dot8 : kind == "bits" ? Kind::bits : Kind::depthwise;
-  LayerTerms layer = k == Kind::dot8   ? pack_dot8(spec)
-                     : k == Kind::bits ? pack_bits(spec)
-                                       : pack_depthwise(spec);
+  const Kind k = kind == "dot8"       ? Kind::dot8
+                 : kind == "bits"     ? Kind::bits
+                 : kind == "nibbles1" ? Kind::nibbles1
+                 : kind == "nibbles2" ? Kind::nibbles2
+                                      : Kind::depthwise;
+  LayerTerms layer = k == Kind::dot8       ? pack_dot8(spec)
+                     : k == Kind::bits     ? pack_bits(spec)
+                     : k == Kind::nibbles1 ? pack_nibbles(spec, 1)
+                     : k == Kind::nibbles2 ? pack_nibbles(spec, 2)
+                                           : pack_depthwise(spec);
   return std::make_unique<LayerStep>(k, std::move(spec), std::move(layer), std::move(epilogue), isa);
 }
 

@@ -12,6 +12,7 @@
 #include "ops/bits/select.h"
 #include "ops/depthwise/select.h"
 #include "ops/dot8/select.h"
+#include "ops/nibbles/select.h"
 
 namespace lowbit {
 

@@ -13,11 +13,6 @@ namespace {
 // Channels of bytes beyond which a copy of the input costs what longer runs save.
 constexpr int64_t LONGEST_RUN = 32;
 
-// Whether the taps of a row of the kernel can be neighbours in memory.
-bool in_runs(const LayerSpec& spec) {
-  return spec.groups == 1 && spec.window.kernel_x > 1 && spec.window.dilation_x == 1;
-}
-
 }  // namespace
 
 LayerTerms pack_dot8(const LayerSpec& spec) {

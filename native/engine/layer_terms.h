@@ -19,6 +19,8 @@ struct LayerTerm {
   Coding coding = Coding::and_;
   int w_planes = 0;
   std::vector<int32_t> w_weight;
+  int64_t tables = 0;              // nibbles: where they begin, behind aligned_tiles()
+  int most = 1;                    // nibbles: entries of tables that fit a byte together
   int bits = 8;                    // tile8: of a packed code
   std::array<int8_t, 16> table{};  // tile8: operand of each code
   std::vector<int32_t> corr;       // [classes][channels + 16], empty where it is 0
@@ -29,7 +31,7 @@ struct LayerTerms {
   std::vector<int8_t> bytes;        // dot8
   std::vector<uint32_t> words;      // bits
   std::vector<int16_t> units;       // depthwise
-  std::vector<uint8_t> tiles;       // tile8; what starts at aligned_tiles()
+  std::vector<uint8_t> tiles;       // tile8, nibbles; what starts at aligned_tiles()
   bool gather = false;              // dot8: taps of few channels are copied side by side first
   bool runs = false;                // the taps of a row of the kernel are one run of bytes (engine/rows.h)
   int64_t taps = 1, tap_words = 1;  // as the kernel sees them
@@ -42,9 +44,15 @@ struct LayerTerms {
   const uint8_t* aligned_tiles() const { return const_cast<LayerTerms*>(this)->aligned_tiles(); }
 };
 
+// Whether the taps of a row of the kernel can be neighbours in memory.
+inline bool in_runs(const LayerSpec& spec) {
+  return spec.groups == 1 && spec.window.kernel_x > 1 && spec.window.dilation_x == 1;
+}
+
 LayerTerms pack_dot8(const LayerSpec& spec);
 LayerTerms pack_bits(const LayerSpec& spec);
 LayerTerms pack_depthwise(const LayerSpec& spec);
+LayerTerms pack_nibbles(const LayerSpec& spec, int bits);
 LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps);
 
 }  // namespace lowbit

@@ -32,6 +32,12 @@ ByteOperand byte_operand(const Units& units) {
 
 namespace {
 
+int32_t common_divisor(const Units& units) {
+  int32_t divisor = 0;
+  for (int32_t u : units) divisor = std::gcd(divisor, std::abs(u));
+  return divisor == 0 ? 1 : divisor;
+}
+
 // Signs only: unit = k * sum over i of 2^i * (+1 or -1), which takes the odd numbers -(2^n - 1)..2^n - 1
 // times k.
 bool as_signs(const Units& units, int32_t divisor, PlaneOperand& result) {
@@ -58,9 +64,7 @@ bool as_signs(const Units& units, int32_t divisor, PlaneOperand& result) {
 
 PlaneOperand plane_operand(const Units& units) {
   PlaneOperand result;
-  int32_t divisor = 0;
-  for (int32_t u : units) divisor = std::gcd(divisor, std::abs(u));
-  if (divisor == 0) divisor = 1;
+  const int32_t divisor = common_divisor(units);
   if (as_signs(units, divisor, result)) return result;
   const auto [low, high] = std::minmax_element(units.begin(), units.end());
   if (*low == -divisor && *high == divisor) {
@@ -87,6 +91,40 @@ PlaneOperand plane_operand(const Units& units) {
     for (int32_t u : units) plane.push_back((static_cast<uint32_t>(u / divisor) >> i) & 1);
     result.planes.push_back(plane);
   }
+  return result;
+}
+
+NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest) {
+  constexpr int32_t FEWEST = 8;  // entries, or adding up the sums of bytes takes as long
+  const int32_t codes = 1 << bits;
+  NibbleOperand result;
+  result.bits = bits;
+  if (static_cast<int32_t>(units.size()) > codes || largest >= codes) return result;
+  result.slope = common_divisor(units);
+  std::vector<int32_t> w(static_cast<size_t>(codes), units[0]);
+  std::copy(units.begin(), units.end(), w.begin());
+  int32_t most = 0;  // of one operand
+  for (int32_t& v : w) {
+    v /= result.slope;
+    if (std::abs(v) > 255) return result;
+    result.below.push_back(std::max(0, -v * largest));
+    most = std::max(most, std::abs(v) * largest);
+  }
+  const int count = 4 / bits;
+  result.fits = most * count * FEWEST <= 255;
+  if (!result.fits) return result;
+  result.most = most == 0 ? 255 : 255 / (most * count);
+  result.tables.resize(256 * 32);
+  for (int x = 0; x < 256; ++x)
+    for (int half = 0; half < 2; ++half)
+      for (int nibble = 0; nibble < 16; ++nibble) {
+        int32_t sum = 0;
+        for (int i = 0; i < count; ++i) {
+          const auto code = static_cast<size_t>(nibble >> i * bits & (codes - 1));
+          sum += w[code] * std::min(x >> (4 * half + i * bits) & (codes - 1), largest) + result.below[code];
+        }
+        result.tables[static_cast<size_t>(32 * x + 16 * half + nibble)] = static_cast<uint8_t>(sum);
+      }
   return result;
 }
 

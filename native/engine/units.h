@@ -29,4 +29,23 @@ struct PlaneOperand {
 
 PlaneOperand plane_operand(const Units& units);
 
+// unit = slope * w; what half a byte of weights makes with half a byte of activations 0..largest, no less
+// than 0: sum of w * x + below[code].
+struct NibbleOperand {
+  bool fits = false;
+  int bits = 0;  // of an operand: 1 or 2
+  int32_t slope = 1;
+  std::vector<int32_t> below;   // of every code
+  std::vector<uint8_t> tables;  // [256][32] as NibbleTile has them
+  int most = 1;                 // so many entries always fit a byte when they are added
+};
+
+// Bytes of one tap: a bit a channel in whole words, as planes are, or two bits a channel.
+inline int64_t nibble_bytes(int64_t inner, int bits) {
+  return bits == 1 ? (inner + 31) / 32 * 4 : (inner + 3) / 4;
+}
+
+// bits: 1 or 2, of weights and activations.
+NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest);
+
 }  // namespace lowbit

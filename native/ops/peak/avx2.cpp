@@ -33,4 +33,10 @@ int64_t peak_floats_avx2(int64_t rounds) {
                    [](__m256 sum, __m256 x, __m256 w) { return _mm256_add_ps(sum, _mm256_mul_ps(x, w)); });
 }
 
+int64_t peak_nibbles_avx2(int64_t rounds) {
+  return peak_loop(rounds, 2 * 128, _mm256_set1_epi8(1), [](__m256i sum, __m256i x, __m256i w) {
+    return _mm256_add_epi8(sum, _mm256_shuffle_epi8(x, w));
+  });
+}
+
 }  // namespace lowbit

@@ -33,4 +33,10 @@ int64_t peak_floats_avx512bw(int64_t rounds) {
                    [](__m512 sum, __m512 x, __m512 w) { return _mm512_add_ps(sum, _mm512_mul_ps(x, w)); });
 }
 
+int64_t peak_nibbles_avx512bw(int64_t rounds) {
+  return peak_loop(rounds, 2 * 256, _mm512_set1_epi8(1), [](__m512i sum, __m512i x, __m512i w) {
+    return _mm512_add_epi8(sum, _mm512_shuffle_epi8(x, w));
+  });
+}
+
 }  // namespace lowbit

@@ -15,10 +15,12 @@ int64_t peak_bits_avx2(int64_t);
 int64_t peak_bytes_avx2(int64_t);
 int64_t peak_words_avx2(int64_t);
 int64_t peak_floats_avx2(int64_t);
+int64_t peak_nibbles_avx2(int64_t);
 int64_t peak_bits_avx512bw(int64_t);
 int64_t peak_bytes_avx512bw(int64_t);
 int64_t peak_words_avx512bw(int64_t);
 int64_t peak_floats_avx512bw(int64_t);
+int64_t peak_nibbles_avx512bw(int64_t);
 int64_t peak_bits_avx512vpopcntdq(int64_t);
 int64_t peak_bytes_avx512vnni(int64_t);
 int64_t peak_words_avx512vnni(int64_t);
@@ -26,16 +28,18 @@ int64_t peak_tiles_avx512amx(int64_t);
 #endif
 
 inline PeakLoop select_peak(Isa isa, Arithmetic arithmetic) {
-  using Row = PeakLoop[5];  // in the order of Arithmetic
-  static const Row portable = {peak_bits_portable, peak_bytes_portable, peak_words_portable,
-                               peak_floats_portable, nullptr};
+  using Row = PeakLoop[6];  // in the order of Arithmetic
+  static const Row portable = {
+      peak_bits_portable, peak_bytes_portable, peak_words_portable, peak_floats_portable, nullptr, nullptr};
   const auto at = static_cast<int>(arithmetic);
 #if defined(__x86_64__)
-  static const Row avx2 = {peak_bits_avx2, peak_bytes_avx2, peak_words_avx2, peak_floats_avx2, nullptr};
-  static const Row avx512bw = {peak_bits_avx512bw, peak_bytes_avx512bw, peak_words_avx512bw,
-                               peak_floats_avx512bw, nullptr};
+  static const Row avx2 = {peak_bits_avx2,   peak_bytes_avx2, peak_words_avx2,
+                           peak_floats_avx2, nullptr,         peak_nibbles_avx2};
+  static const Row avx512bw = {
+      peak_bits_avx512bw,   peak_bytes_avx512bw, peak_words_avx512bw, peak_floats_avx512bw, nullptr,
+      peak_nibbles_avx512bw};
   static const Row avx512 = {peak_bits_avx512vpopcntdq, peak_bytes_avx512vnni, peak_words_avx512vnni,
-                             peak_floats_avx512bw, peak_tiles_avx512amx};
+                             peak_floats_avx512bw,      peak_tiles_avx512amx,  peak_nibbles_avx512bw};
   switch (isa) {
     case Isa::amx:
       return avx512[at];

@@ -23,6 +23,8 @@ INNER, INPUT, OUTPUT = 0, 1, 2  # native Role
 ACC, FLOATS, IMAGE, LOOKUP, DEQUANTIZE, ADD_FLOATS, ADD_CODES = range(7)  # native Source
 STAGES = ("rescale", "affine", "activation", "quantize", "threshold")
 JOINED, POOLS = ("conv", "float_conv"), {"max_pool", "avg_pool"}  # a layer, and one pool, can share a step
+PLANES = {"bits", "nibbles1"}
+"""Kernel kinds that read bit planes; the others read bytes."""
 NO_INTS, NO_FLOATS, NO_BYTES = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8)
 MEMORY = 10 * 2**20  # loading may allocate 4 x the file + 16 MB, of which the program itself is one
 
@@ -236,7 +238,7 @@ class Lowering:
         planes, plain = 0, False
         for reader in self._all_readers(name):
             choice = self.choices.get(reader.output)
-            dense = choice is not None and choice.kind == "bits" and choice.inputs[0].table is None
+            dense = choice is not None and choice.kind in PLANES and choice.inputs[0].table is None
             if dense and len(choice.inputs) == 1 and self._dense(reader):  # type: ignore[union-attr]
                 planes = choice.inputs[0].planes  # type: ignore[union-attr]
             else:
@@ -262,7 +264,7 @@ class Lowering:
         """Id of a code value in the form that a layer reads, made by a step of its own where no producer stored it."""
         root, (channels, pixels) = self._root(name), layout(self.types[name])
         inner = shape_of(op)[1]
-        if kind != "bits":
+        if kind not in PLANES:
             if operand.table is None:
                 return self.ids[root]
             key: tuple[Any, ...] = (root, "table", operand.table)
@@ -277,7 +279,7 @@ class Lowering:
         if key not in self.forms:
             self.forms[key] = self.plan.value(size, INNER)
             table = np.frombuffer(operand.table or b"", np.uint8)
-            group = channels if kind != "bits" or self._dense(op) else inner
+            group = channels if kind not in PLANES or self._dense(op) else inner
             self.plan.split(name, self.ids[root], table, channels, pixels, group, planes, self.forms[key])
             self._step([], ("pack",))
         return self.forms[key]
@@ -400,7 +402,7 @@ class Lowering:
                              x.unit_table(), isinstance(grid, Codebook), epilogue)  # fmt: skip
             return
         inputs = [
-            (form, o.slope, o.first, o.largest, o.planes if choice.kind == "bits" else 0)
+            (form, o.slope, o.first, o.largest, o.planes if choice.kind in PLANES else 0)
             for form, o in zip(forms, choice.inputs, strict=True)
         ]
         self.plan.layer(op.name, choice.kind, window, channels, packed, grid.bits, units, ones, inputs, epilogue)

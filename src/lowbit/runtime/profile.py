@@ -11,13 +11,15 @@ from typing import Any, overload
 from lowbit.runtime import _kernels
 from lowbit.table import Table
 
-ARITHMETIC = ("bits", "bytes", "words", "floats", "tiles")
+ARITHMETIC = ("bits", "bytes", "words", "floats", "tiles", "nibbles")
 """Kinds of arithmetic by native number: bit planes by population counts; 8-bit and 16-bit dot products; products and
-sums of floats, each rounded; 8-bit dot products by matrix registers."""
+sums of floats, each rounded; 8-bit dot products by matrix registers; four one-bit products a byte by shuffles."""
 
-_KERNEL = re.compile(r"([a-z0-9]+)_(?:(?:and|xor|mask)(\d)x(\d)_)?\S*(?: x(\d+))?$")
+_KERNEL = re.compile(r"([a-z]+\d?)_(?:(?:and|xor|mask)(\d)x(\d)_)?\S*(?: x(\d+))?$")
 _KINDS = {
     "bits": "bits",
+    "nibbles1": "nibbles",
+    "nibbles2": "nibbles",
     "dot8": "bytes",
     "tile8": "bytes",
     "depthwise": "words",
@@ -53,7 +55,7 @@ def arithmetic(kernel: str) -> tuple[str | None, int]:
     kind = _KINDS.get(found[1]) if found else None
     if found is None or kind is None:
         return None, 1
-    products = int(found[2] or 1) * int(found[3] or 1) * int(found[4] or 1)
+    products = int(found[2] or 1) * int(found[3] or 1) * int(found[4] or 1) * (2 if found[1] == "nibbles2" else 1)
     return "tiles" if "amx" in kernel else kind, products
 
 
