@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "engine/corrections.h"
 #include "engine/layer_terms.h"
@@ -10,7 +11,7 @@ LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
   LayerTerms layer;
   set_classes(spec, layer);
   layer.runs = in_runs(spec);
-  const int64_t taps = spec.window.taps(), in_byte = 8 / bits, in_half = in_byte / 2;
+  const int64_t taps = spec.window.taps(), in_half = 4 / bits;
   const int64_t bytes = nibble_bytes(spec.inner, bits), per_run = layer.runs ? spec.window.kernel_x : 1;
   layer.taps = taps / per_run;
   layer.tap_words = per_run * bytes;
@@ -40,24 +41,27 @@ LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
   each_row(spec, [&](int64_t o, const uint8_t* codes) {
     const int64_t group = o / spec.outer, in_group = o % spec.outer;
     const int64_t at = (group * layer.group_blocks + in_group / LANES) * block + in_group % LANES;
-    // How often each code is there; beyond the last channel all are code 0.
-    std::vector<int64_t> counts(size_t(1) << bits, 0);
-    counts[0] = taps * (bytes * in_byte - spec.inner);
     for (int64_t w = 0; w < weights; ++w) {
       uint8_t* to = start + weights * inputs * TABLES + w * all + at;
-      for (int64_t tap = 0; tap < taps; ++tap, to += bytes * 32)
-        for (int64_t c = 0; c < spec.inner; ++c) {
-          const uint8_t code = codes[c * taps + tap];
-          uint8_t& half = to[c / in_byte * 32 + c % in_byte / in_half * LANES];
-          half = static_cast<uint8_t>(half | code << c % in_half * bits);
-          if (w == 0) ++counts[code];
+      std::array<int64_t, 16> halves{};  // how often each half byte is there
+      halves[0] = taps * (2 * bytes - (spec.inner + in_half - 1) / in_half);
+      for (int64_t tap = 0; tap < taps; ++tap, to += bytes * 32) {
+        const uint8_t* code = codes + tap;
+        uint8_t* half = to;
+        for (int64_t c = 0; c < spec.inner; c += in_half, half += LANES) {
+          uint8_t value = 0;
+          for (int64_t i = 0; i < std::min(in_half, spec.inner - c); ++i, code += taps)
+            value = static_cast<uint8_t>(value | *code << i * bits);
+          *half = value;
+          ++halves[value];
         }
+      }
       sum_taps(spec, codes, spec.weight_units[static_cast<size_t>(w)], sums);
       for (int64_t x = 0; x < inputs; ++x) {
         const NibbleOperand& operand = operands[static_cast<size_t>(w * inputs + x)];
         LayerTerm& term = layer.terms[static_cast<size_t>(w * inputs + x)];
-        int64_t below = 0;
-        for (size_t code = 0; code < counts.size(); ++code) below += counts[code] * operand.below[code];
+        int64_t below = 0;  // what activations of 0 look up
+        for (size_t half = 0; half < halves.size(); ++half) below += halves[half] * operand.tables[half];
         add_corr(spec, layer, term, o, spec.inputs[static_cast<size_t>(x)].first, sums,
                  -int64_t(term.s) * below);
       }

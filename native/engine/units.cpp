@@ -98,7 +98,6 @@ NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest) {
   constexpr int32_t FEWEST = 8;  // entries, or adding up the sums of bytes takes as long
   const int32_t codes = 1 << bits;
   NibbleOperand result;
-  result.bits = bits;
   if (static_cast<int32_t>(units.size()) > codes || largest >= codes) return result;
   result.slope = common_divisor(units);
   std::vector<int32_t> w(static_cast<size_t>(codes), units[0]);
@@ -107,7 +106,6 @@ NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest) {
   for (int32_t& v : w) {
     v /= result.slope;
     if (std::abs(v) > 255) return result;
-    result.below.push_back(std::max(0, -v * largest));
     most = std::max(most, std::abs(v) * largest);
   }
   const int count = 4 / bits;
@@ -120,8 +118,8 @@ NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest) {
       for (int nibble = 0; nibble < 16; ++nibble) {
         int32_t sum = 0;
         for (int i = 0; i < count; ++i) {
-          const auto code = static_cast<size_t>(nibble >> i * bits & (codes - 1));
-          sum += w[code] * std::min(x >> (4 * half + i * bits) & (codes - 1), largest) + result.below[code];
+          const int32_t v = w[static_cast<size_t>(nibble >> i * bits & (codes - 1))];
+          sum += v * std::min(x >> (4 * half + i * bits) & (codes - 1), largest) + std::max(0, -v * largest);
         }
         result.tables[static_cast<size_t>(32 * x + 16 * half + nibble)] = static_cast<uint8_t>(sum);
       }

@@ -30,12 +30,10 @@ struct PlaneOperand {
 PlaneOperand plane_operand(const Units& units);
 
 // unit = slope * w; what half a byte of weights makes with half a byte of activations 0..largest, no less
-// than 0: sum of w * x + below[code].
+// than 0: sum of w * x + max(0, -w * largest).
 struct NibbleOperand {
   bool fits = false;
-  int bits = 0;  // of an operand: 1 or 2
   int32_t slope = 1;
-  std::vector<int32_t> below;   // of every code
   std::vector<uint8_t> tables;  // [256][32] as NibbleTile has them
   int most = 1;                 // so many entries always fit a byte when they are added
 };
