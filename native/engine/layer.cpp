@@ -25,7 +25,7 @@ class LayerStep : public Step {
         out_(std::move(epilogue)),
         rows_(spec_.window, layer_.runs),
         pointers_(rows_.taps()),
-        copies_(kind == Kind::nibbles2 || ((layer_.runs || kind == Kind::nibbles1) && rows_.padded())) {
+        copies_(kind == Kind::nibbles2 || (layer_.runs && rows_.padded())) {
     run_epilogue_ = select_epilogue(isa);
     run_bits_ = select_bits(isa).run;
     run_nibbles_ = select_nibbles(isa).run;
@@ -284,17 +284,14 @@ class LayerStep : public Step {
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa) {
   if (kind == "tile8") return make_tile_layer(std::move(spec), std::move(epilogue), isa);
-  const Kind k = kind == "dot8"       ? Kind::dot8
-                 : kind == "bits"     ? Kind::bits
-                 : kind == "nibbles1" ? Kind::nibbles1
-                 : kind == "nibbles2" ? Kind::nibbles2
-                                      : Kind::depthwise;
-  LayerTerms layer = k == Kind::dot8       ? pack_dot8(spec)
-                     : k == Kind::bits     ? pack_bits(spec)
-                     : k == Kind::nibbles1 ? pack_nibbles(spec, 1)
-                     : k == Kind::nibbles2 ? pack_nibbles(spec, 2)
-                                           : pack_depthwise(spec);
-  return std::make_unique<LayerStep>(k, std::move(spec), std::move(layer), std::move(epilogue), isa);
+  const auto step = [&](Kind k, LayerTerms layer) {
+    return std::make_unique<LayerStep>(k, std::move(spec), std::move(layer), std::move(epilogue), isa);
+  };
+  if (kind == "dot8") return step(Kind::dot8, pack_dot8(spec));
+  if (kind == "bits") return step(Kind::bits, pack_bits(spec));
+  if (kind == "nibbles1") return step(Kind::nibbles1, pack_nibbles(spec, 1));
+  if (kind == "nibbles2") return step(Kind::nibbles2, pack_nibbles(spec, 2));
+  return step(Kind::depthwise, pack_depthwise(spec));
 }
 
 }  // namespace lowbit

@@ -1,4 +1,4 @@
-// Convolution and linear layers on integer units: int8 dot products, bit planes, depthwise.
+// Convolution and linear layers on integer units: int8 dot products, bit planes, half bytes, depthwise.
 #pragma once
 
 #include <memory>

@@ -7,6 +7,27 @@
 
 namespace lowbit {
 
+namespace {
+
+constexpr int64_t TABLES = 256 * 32;
+
+// [256][32] as NibbleTile has them.
+void fill_tables(const NibbleOperand& operand, int bits, int32_t largest, uint8_t* to) {
+  const int mask = (1 << bits) - 1;
+  for (int x = 0; x < 256; ++x)
+    for (int half = 0; half < 8; half += 4)
+      for (int nibble = 0; nibble < 16; ++nibble) {
+        int32_t sum = 0;
+        for (int at = 0; at < 4; at += bits) {
+          const int32_t w = operand.w[static_cast<size_t>(nibble >> at & mask)];
+          sum += w * std::min(x >> (half + at) & mask, largest) + std::max(0, -w * largest);
+        }
+        *to++ = static_cast<uint8_t>(sum);
+      }
+}
+
+}  // namespace
+
 LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
   LayerTerms layer;
   set_classes(spec, layer);
@@ -19,21 +40,19 @@ LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
   const int64_t block = taps * bytes * 32, all = spec.groups * layer.group_blocks * block;
   const auto inputs = static_cast<int64_t>(spec.inputs.size()),
              weights = static_cast<int64_t>(spec.weight_units.size());
-  constexpr int64_t TABLES = 256 * 32;
   layer.tiles.assign(static_cast<size_t>(weights * inputs * TABLES + weights * all + 63), 0);
   uint8_t* start = layer.aligned_tiles();
-  std::vector<NibbleOperand> operands;
   for (int64_t w = 0; w < weights; ++w) {
     for (const InputTerm& input : spec.inputs) {
-      operands.push_back(nibble_operand(spec.weight_units[static_cast<size_t>(w)], bits, input.largest));
-      const NibbleOperand& operand = operands.back();
+      const NibbleOperand operand =
+          nibble_operand(spec.weight_units[static_cast<size_t>(w)], bits, input.largest);
       LayerTerm term;
       term.input = static_cast<int>(&input - spec.inputs.data());
       term.tables = (w * inputs + term.input) * TABLES;
       term.most = operand.most;
       term.weight = weights * inputs * TABLES + w * all;
       term.s = static_cast<int32_t>(wrap(int64_t(input.slope) * operand.slope));
-      std::copy(operand.tables.begin(), operand.tables.end(), start + term.tables);
+      fill_tables(operand, bits, input.largest, start + term.tables);
       layer.terms.push_back(std::move(term));
     }
   }
@@ -58,12 +77,11 @@ LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
       }
       sum_taps(spec, codes, spec.weight_units[static_cast<size_t>(w)], sums);
       for (int64_t x = 0; x < inputs; ++x) {
-        const NibbleOperand& operand = operands[static_cast<size_t>(w * inputs + x)];
         LayerTerm& term = layer.terms[static_cast<size_t>(w * inputs + x)];
-        int64_t below = 0;  // what activations of 0 look up
-        for (size_t half = 0; half < halves.size(); ++half) below += halves[half] * operand.tables[half];
+        int64_t zeros = 0;  // what activations of 0 look up
+        for (size_t half = 0; half < halves.size(); ++half) zeros += halves[half] * start[term.tables + half];
         add_corr(spec, layer, term, o, spec.inputs[static_cast<size_t>(x)].first, sums,
-                 -int64_t(term.s) * below);
+                 -int64_t(term.s) * zeros);
       }
     }
   });

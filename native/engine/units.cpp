@@ -95,34 +95,21 @@ PlaneOperand plane_operand(const Units& units) {
 }
 
 NibbleOperand nibble_operand(const Units& units, int bits, int32_t largest) {
-  constexpr int32_t FEWEST = 8;  // entries, or adding up the sums of bytes takes as long
+  constexpr int32_t FEWEST = 8;  // sums, or adding up bytes takes as long
   const int32_t codes = 1 << bits;
   NibbleOperand result;
   if (static_cast<int32_t>(units.size()) > codes || largest >= codes) return result;
   result.slope = common_divisor(units);
-  std::vector<int32_t> w(static_cast<size_t>(codes), units[0]);
-  std::copy(units.begin(), units.end(), w.begin());
-  int32_t most = 0;  // of one operand
-  for (int32_t& v : w) {
-    v /= result.slope;
-    if (std::abs(v) > 255) return result;
-    most = std::max(most, std::abs(v) * largest);
+  int32_t most = 0;  // of half a byte
+  for (int32_t unit : units) {
+    const int32_t w = unit / result.slope;
+    if (std::abs(w) > 255) return result;
+    result.w.push_back(w);
+    most = std::max(most, std::abs(w) * largest * (4 / bits));
   }
-  const int count = 4 / bits;
-  result.fits = most * count * FEWEST <= 255;
-  if (!result.fits) return result;
-  result.most = most == 0 ? 255 : 255 / (most * count);
-  result.tables.resize(256 * 32);
-  for (int x = 0; x < 256; ++x)
-    for (int half = 0; half < 2; ++half)
-      for (int nibble = 0; nibble < 16; ++nibble) {
-        int32_t sum = 0;
-        for (int i = 0; i < count; ++i) {
-          const int32_t v = w[static_cast<size_t>(nibble >> i * bits & (codes - 1))];
-          sum += v * std::min(x >> (4 * half + i * bits) & (codes - 1), largest) + std::max(0, -v * largest);
-        }
-        result.tables[static_cast<size_t>(32 * x + 16 * half + nibble)] = static_cast<uint8_t>(sum);
-      }
+  result.w.resize(static_cast<size_t>(codes));  // codes that no weight has
+  result.fits = most * FEWEST <= 255;
+  result.most = most == 0 ? 255 : 255 / most;
   return result;
 }
 

@@ -29,13 +29,13 @@ struct PlaneOperand {
 
 PlaneOperand plane_operand(const Units& units);
 
-// unit = slope * w; what half a byte of weights makes with half a byte of activations 0..largest, no less
-// than 0: sum of w * x + max(0, -w * largest).
+// Weights of a few bits as half bytes have them: unit = slope * w. A product with an activation 0..largest
+// counts max(0, -w * largest) too much, so that it is no less than 0.
 struct NibbleOperand {
   bool fits = false;
   int32_t slope = 1;
-  std::vector<uint8_t> tables;  // [256][32] as NibbleTile has them
-  int most = 1;                 // so many entries always fit a byte when they are added
+  std::vector<int32_t> w;  // of every code
+  int most = 1;            // sums of half a byte that always fit a byte when they are added
 };
 
 // Bytes of one tap: a bit a channel in whole words, as planes are, or two bits a channel.

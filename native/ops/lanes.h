@@ -43,42 +43,34 @@ typedef uint32_t U16 __attribute__((vector_size(64)));
 typedef uint8_t B16 __attribute__((vector_size(16)));
 typedef int16_t H16 __attribute__((vector_size(32)));
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
-// Half by half: gcc moves a structure of two by 16 bytes through the stack, where a load of 32 waits for
-// both.
-template <class V, class T, class Half = typename V::Half>
-LOWBIT_INLINE V load_halves(const T* source, int) {
-  Half lo, hi;
-  __builtin_memcpy(&lo, source, sizeof(Half));
-  __builtin_memcpy(&hi, reinterpret_cast<const char*>(source) + sizeof(Half), sizeof(Half));
-  return {lo, hi};
-}
-template <class V, class T, class Half = typename V::Half>
-LOWBIT_INLINE void store_halves(T* target, const V& v, int) {
-  const Half lo = v.lo, hi = v.hi;
-  __builtin_memcpy(target, &lo, sizeof(Half));
-  __builtin_memcpy(reinterpret_cast<char*>(target) + sizeof(Half), &hi, sizeof(Half));
-}
-#endif
+// Of two halves one by one: gcc moves a structure of two by 16 bytes through the stack, where a load of 32
+// waits for both.
 template <class V, class T>
-LOWBIT_INLINE V load_halves(const T* source, ...) {
+LOWBIT_INLINE V load(const T* source) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) {
+    typename V::Half lo, hi;
+    __builtin_memcpy(&lo, source, 32);
+    __builtin_memcpy(&hi, reinterpret_cast<const char*>(source) + 32, 32);
+    return {lo, hi};
+  }
+#endif
   V v;
   __builtin_memcpy(&v, source, sizeof(V));
   return v;
 }
-template <class V, class T>
-LOWBIT_INLINE void store_halves(T* target, const V& v, ...) {
-  __builtin_memcpy(target, &v, sizeof(V));
-}
-
-template <class V, class T>
-LOWBIT_INLINE V load(const T* source) {
-  return load_halves<V>(source, 0);
-}
 
 template <class V, class T>
 LOWBIT_INLINE void store(T* target, const V& v) {
-  store_halves(target, v, 0);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) {
+    const typename V::Half lo = v.lo, hi = v.hi;
+    __builtin_memcpy(target, &lo, 32);
+    __builtin_memcpy(reinterpret_cast<char*>(target) + 32, &hi, 32);
+    return;
+  }
+#endif
+  __builtin_memcpy(target, &v, sizeof(V));
 }
 
 // The first `lanes` lanes only.

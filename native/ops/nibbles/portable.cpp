@@ -3,7 +3,7 @@
 
 namespace lowbit {
 
-void nibbles_portable(const NibbleTile& t) { nibbles_reference(t); }
+void nibbles_1x1_portable(const NibbleTile& t) { nibbles_reference(t); }
 
 void pack_pairs_portable(const uint8_t* from, int64_t count, uint8_t* to) {
   pack_pairs_reference(from, count, to);

@@ -6,7 +6,7 @@
 
 namespace lowbit {
 
-void nibbles_portable(const NibbleTile&);
+void nibbles_1x1_portable(const NibbleTile&);
 void pack_pairs_portable(const uint8_t* from, int64_t count, uint8_t* to);
 #if defined(__x86_64__)
 void nibbles_4x32_avx2(const NibbleTile&);
@@ -35,7 +35,7 @@ inline NibbleChoice select_nibbles(Isa isa) {
   }
 #endif
   (void)isa;
-  return {nibbles_portable, pack_pairs_portable, "1x1_portable"};
+  return {nibbles_1x1_portable, pack_pairs_portable, "1x1_portable"};
 }
 
 }  // namespace lowbit
