@@ -167,8 +167,9 @@ def _train_there(recipe: str, folder: str, measures: list[str], accelerator: str
 def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool, accelerator: str) -> Ended:
     """One run; what is wrong with this run alone is returned and kept beside it, so that the others go on."""
     kept = folder / REFUSED
+    with suppress(OSError):  # training says what is wrong with the folder
+        kept.unlink()
     try:
-        kept.unlink(missing_ok=True)
         accuracy = float(train(recipe, folder, progress=progress, accelerator=accelerator).result["accuracy"])
         for name in measures:
             MEASURES[name](folder)  # keeps what takes time; the numbers are read when the record is made
@@ -176,12 +177,13 @@ def _train(recipe: Recipe, folder: Path, measures: Sequence[str], progress: bool
     except DataSetMissing:
         raise
     except LowbitError as error:
-        if folder.is_dir():
-            with suppress(LowbitError):  # a folder that cannot be written is what the error says already
-                write_text(kept, f"{error}\n")
-        return str(error)
+        reason = str(error)
     except Exception as error:  # noqa: BLE001  a fault, which must not take the other rows with it
-        return f"unexpected {type(error).__name__}: {error}; this is a fault in lowbit"
+        reason = f"unexpected {type(error).__name__}: {error}; this is a fault in lowbit"
+    if folder.is_dir():
+        with suppress(LowbitError):  # a folder that cannot be written is what the reason says already
+            write_text(kept, f"{reason}\n")
+    return reason
 
 
 @contextmanager
