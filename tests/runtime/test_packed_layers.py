@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from runtime.programs import Builder, bits_of, check
 
+from lowbit.bench.layers import Shape, layer_program
 from lowbit.grid import Uniform
 from lowbit.program import Op, Program
 from lowbit.runtime import reference
@@ -72,6 +73,27 @@ def test_windows_on_packed_weights(isa, w_bits):
         builder.rescale(acc)
         x = rng.normal(0, 1, (2, *builder.shape)).astype(np.float32)
         check(builder.program(), x, isa, threads=int(rng.integers(1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("isa", "shape", "bits", "kernel"),
+    [
+        ("avx2", Shape(64, 8), (1, 1), "nibbles1"),
+        ("avx2", Shape(64, 8), (2, 1), "nibbles2"),
+        ("avx2", Shape(64, 8), (2, 2), "nibbles2"),
+        ("avx2", Shape(64, 8), (2, 3), "dot8"),
+        ("avx2", Shape(64, 8), (4, 2), "dot8"),
+        ("avx2", Shape(64, 0), (1, 1), "bits"),
+        ("avx2", Shape(64, 0), (2, 2), "nibbles2"),
+        ("avx512bw", Shape(64, 8), (2, 2), "nibbles2"),
+        ("avx512", Shape(64, 8), (1, 1), "bits"),
+    ],
+)
+def test_products_of_few_bits_are_looked_up_where_nothing_is_faster(isa, shape, bits, kernel):
+    if isa not in available():
+        pytest.skip(f"this processor has no {isa}")
+    kernels = Engine(layer_program(shape, *bits), isa=isa).kernels()
+    assert [name for name in kernels.values() if name.startswith(f"{kernel}_")], kernels
 
 
 def test_results_outlive_later_runs():

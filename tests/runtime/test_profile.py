@@ -57,11 +57,12 @@ def test_a_share_counts_products_of_planes(monkeypatch):
     monkeypatch.setattr(_kernels, "peak", lambda isa, kind: 1000.0)
     peak.cache_clear()
     try:
-        kernels = {"bits_and2x2_8x16_avx512vpopcntdq": 0.4, "bits_mask1x1_4x16_avx2": 0.1, "map_float": None}
+        kernels = {"bits_and2x2_8x16_avx512vpopcntdq": 0.4, "bits_mask1x1_4x16_avx2": 0.1, "nibbles2_4x32_avx2": 0.2,
+                   "map_float": None}  # fmt: skip
         steps = [StepProfile(name="", kinds=(), kernel=k, ns=10, ops=1000, bytes=0) for k in kernels]
         found = with_shares(Profile(steps=tuple(steps), isa="avx2"), 1)
         assert [step.share for step in found] == pytest.approx(list(kernels.values()))
-        assert found.peaks == {"bits": 1000.0}
+        assert found.peaks == {"bits": 1000.0, "nibbles": 1000.0}
     finally:
         peak.cache_clear()
 

@@ -15,7 +15,7 @@ ARITHMETIC = ("bits", "bytes", "words", "floats", "tiles", "nibbles")
 """Kinds of arithmetic by native number: bit planes by population counts; 8-bit and 16-bit dot products; products and
 sums of floats, each rounded; 8-bit dot products by matrix registers; four one-bit products a byte by shuffles."""
 
-_KERNEL = re.compile(r"([a-z]+\d?)_(?:(?:and|xor|mask)(\d)x(\d)_)?\S*(?: x(\d+))?$")
+_KERNEL = re.compile(r"([a-z0-9]+)_(?:(?:and|xor|mask)(\d)x(\d)_)?\S*(?: x(\d+))?$")
 _KINDS = {
     "bits": "bits",
     "nibbles1": "nibbles",
@@ -50,12 +50,16 @@ def arithmetic(kernel: str) -> tuple[str | None, int]:
         (('bits', 4), ('bytes', 6))
         >>> arithmetic("tile8_u8s8_96x16_avx512amx_w2"), arithmetic("map_floats")
         (('tiles', 1), (None, 1))
+        >>> arithmetic("nibbles1_4x32_avx2"), arithmetic("nibbles2_4x32_avx2")
+        (('nibbles', 1), ('nibbles', 2))
     """
     found = _KERNEL.match(kernel.partition(" > ")[0])  # a layer that hands its strips to a pool counts as the layer
     kind = _KINDS.get(found[1]) if found else None
     if found is None or kind is None:
         return None, 1
-    products = int(found[2] or 1) * int(found[3] or 1) * int(found[4] or 1) * (2 if found[1] == "nibbles2" else 1)
+    products = int(found[2] or 1) * int(found[3] or 1) * int(found[4] or 1)
+    if found[1] == "nibbles2":  # half a byte looks up two products of two bits, or four of one
+        products *= 2
     return "tiles" if "amx" in kernel else kind, products
 
 
