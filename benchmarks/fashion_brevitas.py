@@ -6,7 +6,7 @@ Brevitas is installed by hand (``pip install brevitas==0.13.4``); nothing here r
 Brevitas' own with its default quantizers (Int8WeightPerTensorFloat and QuantReLU) and the width lowered; the first
 convolution and the last linear layer have 8-bit weights, the image stays float. One bit takes
 SignedBinaryWeightPerTensorConst and SignedBinaryActPerTensorConst in place of the ReLUs. A row and seed that the file
-already holds is not trained again.
+already holds is not trained again, and what another process adds to it meanwhile is kept.
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ def train(row: str, seed: int) -> dict[str, object]:
             "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
 
 
+def held(path: Path) -> list[dict[str, object]]:
+    """The runs that a record holds; none where it does not exist."""
+    runs: list[dict[str, object]] = json.loads(path.read_text())["runs"] if path.exists() else []
+    return runs
+
+
 def main() -> None:
     """Train what the file lacks; write it after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,17 +98,15 @@ def main() -> None:
     import brevitas
 
     torch.set_num_threads(1)
-    runs = json.loads(options.json.read_text())["runs"] if options.json.exists() else []
     for row in options.rows.split(","):
         for seed in map(int, options.seeds.split(",")):
-            if any(run["row"] == row and run["seed"] == seed for run in runs):
+            if any(run["row"] == row and run["seed"] == seed for run in held(options.json)):
                 continue
-            runs.append(train(row, seed))
-            print(f"{row}, seed {seed}: {runs[-1]['accuracy']:.2f} %", flush=True)
-            command = f"python benchmarks/fashion_brevitas.py --rows {options.rows} --seeds {options.seeds}"
-            record = {"brevitas": brevitas.__version__, "command": command, "runs": runs, **provenance()}
+            run = train(row, seed)
+            print(f"{row}, seed {seed}: {run['accuracy']:.2f} %", flush=True)
+            run |= {"brevitas": brevitas.__version__, **provenance(seed=seed, threads=1)}
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            write_text(options.json, json.dumps(record, indent=1) + "\n")
+            write_text(options.json, json.dumps({"runs": [*held(options.json), run]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
