@@ -12,8 +12,7 @@ namespace {
 template <int P, int B>
 LOWBIT_INLINE void tile(const DotTile& t, int p0, int b0) {
   __m512i acc[P][B];
-  for (int p = 0; p < P; ++p)
-    for (int b = 0; b < B; ++b) acc[p][b] = _mm512_setzero_si512();
+  LOWBIT_EACH(p, P) LOWBIT_EACH(b, B) acc[p][b] = _mm512_setzero_si512();
   const int8_t* w = t.w + b0 * t.block_bytes;
   for (int tap = 0; tap < t.taps; ++tap) {
     const uint8_t* x[P];
