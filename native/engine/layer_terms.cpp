@@ -20,8 +20,9 @@ LayerTerms pack_dot8(const LayerSpec& spec) {
   set_classes(spec, layer);
   const int64_t taps = spec.window.taps();
   const int64_t apart = taps * ((spec.inner + 3) / 4), together = (spec.fan_in() + 3) / 4;
-  layer.gather = spec.groups == 1 && taps > 1 && spec.fan_in() <= 1024 && together * 23 <= apart * 20;
-  layer.runs = !layer.gather && in_runs(spec) && spec.inner <= LONGEST_RUN;
+  layer.runs = in_runs(spec) && spec.inner <= LONGEST_RUN;
+  layer.gather =
+      !layer.runs && spec.groups == 1 && taps > 1 && spec.fan_in() <= 1024 && together * 23 <= apart * 20;
   const int64_t per_run = layer.gather ? taps : layer.runs ? spec.window.kernel_x : 1;
   layer.taps = taps / per_run;
   layer.tap_words = (per_run * spec.inner + 3) / 4;
