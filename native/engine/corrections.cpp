@@ -12,7 +12,10 @@ void set_classes(const LayerSpec& spec, LayerTerms& layer) {
   if (padded && shifted) {
     layer.rows = pad_classes(w.out_height, w.kernel_y, w.stride_y, w.pad_y, w.dilation_y, w.height);
     layer.columns = pad_classes(w.out_width, w.kernel_x, w.stride_x, w.pad_x, w.dilation_x, w.width);
-    layer.classes = static_cast<int64_t>(layer.rows.valid.size() * layer.columns.valid.size());
+    const auto columns = static_cast<int32_t>(layer.columns.valid.size());
+    layer.classes = static_cast<int64_t>(layer.rows.valid.size()) * columns;
+    for (int32_t row : layer.rows.of)
+      for (int32_t column : layer.columns.of) layer.class_of_pixel.push_back(row * columns + column);
   }
 }
 

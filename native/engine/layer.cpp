@@ -158,25 +158,20 @@ class LayerStep : public Step {
   void find_corr(const Context& context, Finish* finish, int32_t* sums, int64_t pixel, int count) const {
     auto** rows = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
+    const int32_t* classes = layer_.class_of_pixel.empty() ? nullptr : layer_.class_of_pixel.data() + pixel;
+    bool same = true;
+    for (int p = 1; classes && p < count; ++p) same = same && classes[p] == classes[0];
     for (size_t i = 0; i < layer_.terms.size(); ++i, rows += TILE_PIXELS) {
       const LayerTerm& term = layer_.terms[i];
-      const bool same = layer_.classes == 1;
-      finish[i] = {term.s, term.t, term.corr.empty() || same ? nullptr : rows, nullptr, nullptr};
+      finish[i] = {term.s, term.t, nullptr, nullptr, nullptr};
       if (term.t) finish[i].sum = sums + term.input * TILE_PIXELS;
       if (term.corr.empty()) continue;
+      const int32_t* corr = term.corr.data();
       if (same) {
-        finish[i].same = term.corr.data();
-        continue;
-      }
-      auto y = static_cast<size_t>(pixel / spec_.window.out_width),
-           x = static_cast<size_t>(pixel % spec_.window.out_width);
-      const auto columns = static_cast<int64_t>(layer_.columns.valid.size());
-      for (int p = 0; p < count; ++p) {
-        rows[p] = term.corr.data() + (layer_.rows.of[y] * columns + layer_.columns.of[x]) * stride;
-        if (++x == layer_.columns.of.size()) {
-          x = 0;
-          ++y;
-        }
+        finish[i].same = corr + (classes ? classes[0] * stride : 0);
+      } else {
+        finish[i].corr = rows;
+        for (int p = 0; p < count; ++p) rows[p] = corr + classes[p] * stride;
       }
     }
   }

@@ -87,10 +87,11 @@ LayerTerms pack_bits(const LayerSpec& spec) {
       LayerTerm term;
       term.input = static_cast<int>(x);
       term.weight = starts.back();
-      term.s = spec.inputs[x].slope;
+      term.s = 1;  // the slope goes into the planes' weights, with which they are multiplied anyway
       term.coding = operands.back().coding;
       term.w_planes = static_cast<int>(planes);
-      term.w_weight = operands.back().weight;
+      for (int32_t weight : operands.back().weight)
+        term.w_weight.push_back(static_cast<int32_t>(wrap(int64_t(weight) * spec.inputs[x].slope)));
       layer.terms.push_back(std::move(term));
     }
   }

@@ -70,17 +70,20 @@ void Rows::pointers(const uint8_t* base, int64_t pixel_bytes, int64_t pixel, int
   const Window& w = window_;
   const int64_t row_bytes = width_ * pixel_bytes, down = w.dilation_y * row_bytes,
                 right = w.dilation_x * pixel_bytes;
+  const int64_t step = w.stride_x * pixel_bytes;
   int64_t oy = pixel / w.out_width, ox = pixel % w.out_width;
-  const uint8_t* at = base + oy * w.stride_y * row_bytes + ox * w.stride_x * pixel_bytes;
-  for (int p = 0; p < pixels; ++p, at += w.stride_x * pixel_bytes) {
-    const uint8_t* row = at;
-    const uint8_t** target = targets + p;
-    for (int64_t i = 0; i < w.kernel_y; ++i, row += down)
-      for (int64_t j = 0; j < columns_; ++j, target += TILE_PIXELS) *target = row + j * right;
-    if (++ox == w.out_width) {
-      ox = 0;
-      at = base + ++oy * w.stride_y * row_bytes - w.stride_x * pixel_bytes;
+  for (int p = 0; p < pixels;) {
+    const int row_end = static_cast<int>(std::min<int64_t>(pixels, p + w.out_width - ox));
+    const uint8_t* row = base + oy * w.stride_y * row_bytes + ox * step;
+    const uint8_t** target = targets;
+    for (int64_t i = 0; i < w.kernel_y; ++i, row += down) {
+      const uint8_t* tap = row;
+      for (int64_t j = 0; j < columns_; ++j, tap += right, target += TILE_PIXELS)
+        for (int n = p; n < row_end; ++n) target[n] = tap + (n - p) * step;
     }
+    p = row_end;
+    ox = 0;
+    ++oy;
   }
 }
 

@@ -29,9 +29,8 @@ class TileStep : public Step {
                inputs = static_cast<int64_t>(spec_.inputs.size());
     for (const LayerTerm& term : layer_.terms) finish_ = finish_ || term.s != 1 || !term.corr.empty();
     for (const KStep& step : geometry_.steps) offsets_.push_back(step.offset);
-    find_classes();
     // Pieces of few pixels cost more than the steps can hide.
-    overlaps_ = kernel_.overlaps && terms == 1 && class_of_pixel_.empty() &&
+    overlaps_ = kernel_.overlaps && terms == 1 && layer_.class_of_pixel.empty() &&
                 spec_.window.out_width >= LANES && offsets_.size() >= 9;
     at_sums_ = TILE_SCRATCH;
     at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
@@ -110,7 +109,7 @@ class TileStep : public Step {
     auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     for (size_t i = 0; i < layer_.terms.size(); ++i) {
       const LayerTerm& term = layer_.terms[i];
-      const bool same = class_of_pixel_.empty() && !term.corr.empty();
+      const bool same = layer_.class_of_pixel.empty() && !term.corr.empty();
       finish[i] = {term.s, 0, nullptr, same ? term.corr.data() : nullptr, nullptr};
       if (!same && !term.corr.empty()) finish[i].corr = corr + static_cast<int64_t>(i) * JOB_PIXELS;
     }
@@ -146,7 +145,7 @@ class TileStep : public Step {
     if (geometry_.gathered)
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
-    if (!class_of_pixel_.empty()) find_corr(context, e.pixel, e.pixels);
+    if (!layer_.class_of_pixel.empty()) find_corr(context, e.pixel, e.pixels);
     // Few tiles share the weights of several blocks; many fill the registers with one, whose sums stay near.
     const int64_t most = stop - first < MANY_TILES ? JOB_BLOCKS : 1;
     for (int64_t group = 0; group < spec_.groups; ++group) {
@@ -181,21 +180,13 @@ class TileStep : public Step {
                  term.table.data(), count, wide, out, wide * LANES, context.scratch, meanwhile});
   }
 
-  // Padding class of every output pixel.
-  void find_classes() {
-    if (layer_.rows.valid.empty()) return;
-    const auto columns = static_cast<int32_t>(layer_.columns.valid.size());
-    for (int32_t row : layer_.rows.of)
-      for (int32_t column : layer_.columns.of) class_of_pixel_.push_back(row * columns + column);
-  }
-
   void find_corr(const Context& context, int64_t pixel, int count) const {
     auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
     const int64_t stride = spec_.channels() + LANES;
     for (const LayerTerm& term : layer_.terms) {
       if (!term.corr.empty())
         for (int p = 0; p < count; ++p)
-          corr[p] = term.corr.data() + class_of_pixel_[size_t(pixel + p)] * stride;
+          corr[p] = term.corr.data() + layer_.class_of_pixel[size_t(pixel + p)] * stride;
       corr += JOB_PIXELS;
     }
   }
@@ -207,7 +198,6 @@ class TileStep : public Step {
   TileKernel kernel_;
   EpilogueKernel run_epilogue_;
   std::vector<int64_t> offsets_;
-  std::vector<int32_t> class_of_pixel_;
   int64_t at_sums_, at_corr_, at_spans_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
   bool finish_ = false, overlaps_ = false;
 };
