@@ -147,6 +147,17 @@ LOWBIT_INLINE F16 larger(const F16& a, const F16& b) {
 #endif
 }
 
+LOWBIT_INLINE I16 larger(const I16& a, const I16& b) {
+#if defined(__AVX512F__)
+  return (I16)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return {(I16::Half)_mm256_max_epi32((__m256i)a.lo, (__m256i)b.lo),
+          (I16::Half)_mm256_max_epi32((__m256i)a.hi, (__m256i)b.hi)};
+#else
+  return select(a > b, a, b);
+#endif
+}
+
 // Rows become columns. Four rounds, each interleaving a row of the first half with its counterpart in the
 // second.
 template <class V>
