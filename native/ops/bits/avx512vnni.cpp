@@ -28,7 +28,6 @@ struct Cells {
   // step, x_step: from one word to the next, in words of weights and in bytes.
   template <Coding C, int P, int NW, int NX>
   LOWBIT_INLINE void sums(const BitTile& t, const BitCell& cell, int64_t step, int64_t x_step) {
-    // Unrolled: of a loop gcc makes a string instruction, which costs as much as ten words.
     __m512i acc[P][NW][NX];
     LOWBIT_EACH(p, P) LOWBIT_EACH(i, NW) LOWBIT_EACH(j, NX) acc[p][i][j] = _mm512_setzero_si512();
     const uint32_t* w = t.w + cell.b * t.block_words + cell.wi * LANES;
@@ -54,15 +53,17 @@ struct Cells {
         }
       }
     }
+    // Without it gcc moves the sums between registers in every round, or keeps them in memory.
+    LOWBIT_EACH(p, P) LOWBIT_EACH(i, NW) LOWBIT_EACH(j, NX) asm volatile("" : "+v"(acc[p][i][j]));
     int32_t* out = t.out + cell.p * t.stride + cell.b * LANES;
     const int64_t stride = t.stride;
     const bool add = !cell.first;
     __m512i weight[NW];
-    for (int i = 0; i < NW; ++i)
-      weight[i] = _mm512_set1_epi32(static_cast<int32_t>(cell_weight(t, cell.wi + i, cell.xj)));
-    for (int p = 0; p < P; ++p) {
+    LOWBIT_EACH(i, NW)
+    weight[i] = _mm512_set1_epi32(static_cast<int32_t>(cell_weight(t, cell.wi + i, cell.xj)));
+    LOWBIT_EACH(p, P) {
       __m512i sum = add ? _mm512_loadu_si512(out + p * stride) : _mm512_setzero_si512();
-      for (int i = 0; i < NW; ++i) {
+      LOWBIT_EACH(i, NW) {
         __m512i plane = acc[p][i][0];
         if (NX == 2) plane = _mm512_add_epi32(plane, _mm512_slli_epi32(acc[p][i][NX - 1], 1));
         sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(plane, weight[i]));

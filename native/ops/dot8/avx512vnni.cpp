@@ -29,9 +29,11 @@ LOWBIT_INLINE void tile(const DotTile& t, int p0, int b0) {
       }
     }
   }
-  for (int p = 0; p < P; ++p)
-    for (int b = 0; b < B; ++b)
-      _mm512_storeu_si512(t.out + (p0 + p) * t.stride + (b0 + b) * LANES, acc[p][b]);
+  // Without it gcc moves the sums between registers in every round, or keeps them in memory.
+  LOWBIT_EACH(p, P) LOWBIT_EACH(b, B) asm volatile("" : "+v"(acc[p][b]));
+  int32_t* out = t.out + p0 * t.stride + b0 * LANES;
+  const int64_t stride = t.stride;
+  LOWBIT_EACH(p, P) LOWBIT_EACH(b, B) _mm512_storeu_si512(out + p * stride + b * LANES, acc[p][b]);
 }
 
 template <int P, int B>
