@@ -1,8 +1,9 @@
-"""Write what docs/runtime/*.json reached into the table of targets of docs/runtime.md.
+"""Write what the records of docs/runtime reached into the tables of targets of docs/runtime.md.
 
     python scripts/target_table.py [--check]
 
-The block between `<!-- reached -->` and `<!-- end -->` is replaced; `--check` writes nothing and fails if it is stale.
+The block between `<!-- reached -->` and `<!-- end -->` is made of docs/runtime/*.json, `reached-NAME` of those in the folder
+NAME, another machine's; `--check` writes nothing and fails if one is stale.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ def _line(part: str, row: Row) -> list[str]:
     return [label, f"{row['us'] / 1e3:.3f}", _ratios(row["ratio"]), _ratios(row["must"])]
 
 
-def table() -> str:
+def table(block: str) -> str:
     """Markdown: one line for every row that has a target."""
+    folder = RECORDS / block.removeprefix("reached").removeprefix("-")
     lines = ["| what | ms | reached | must | met |", "| --- | ---: | --- | --- | --- |"]
     origins = []
     for part in PARTS:
-        record = json.loads((RECORDS / f"{part}.json").read_text())
+        record = json.loads((folder / f"{part}.json").read_text())
         origins.append(f"{part} {record['commit'][:7]}")
         for row in record["rows"]:
             if row.get("must"):
@@ -71,7 +73,7 @@ def main() -> int:
     """Write, or check; 1 if the block is out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    return refresh(PAGE, {"reached": table()}.__getitem__, check=parser.parse_args().check)
+    return refresh(PAGE, table, check=parser.parse_args().check)
 
 
 if __name__ == "__main__":

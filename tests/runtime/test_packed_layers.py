@@ -34,6 +34,21 @@ def test_batches_of_images_without_space(isa, bits):
 
 
 @pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("signed", [False, True])
+def test_large_weights_are_taken_in_parts(isa, signed):
+    """Bytes that no cache keeps from one tile of pixels to the next; the last part is a smaller one."""
+    rng = np.random.default_rng(signed)
+    builder = Builder(rng, (720,))
+    codes = builder.to_codes("input", Uniform(bits=8, scale=0.02, signed=signed)) or ""
+    builder.rescale(builder.layer(codes, Uniform(bits=8, scale=1, signed=signed), out=1000) or "")
+    x = rng.normal(0, 1, (20, 720)).astype(np.float32)
+    expected = reference.run(builder.program(), x)
+    for threads in (1, 2):
+        engine = Engine(builder.program(), isa=isa, threads=threads)
+        np.testing.assert_array_equal(engine.run(x), expected)
+
+
+@pytest.mark.parametrize("isa", available())
 def test_random_programs_on_batches_of_images_without_space(isa):
     """Operations of every kind that sees pixels alone, on fewer images than one pass takes and on more."""
     for seed in range(60):
