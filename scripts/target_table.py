@@ -2,8 +2,8 @@
 
     python scripts/target_table.py [--check]
 
-The block between `<!-- reached -->` and `<!-- end -->` is made of docs/runtime/*.json, `reached-NAME` of those in the folder
-NAME, another machine's; `--check` writes nothing and fails if one is stale.
+The block between `<!-- reached -->` and `<!-- end -->` is made of docs/runtime/*.json, `reached-NAME` of those in
+the folder NAME, another machine's; `--check` writes nothing and fails if one is stale.
 """
 
 from __future__ import annotations
