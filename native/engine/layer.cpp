@@ -76,7 +76,8 @@ class LayerStep : public Step {
     bytes = weight_bytes + spec_.window.height * spec_.window.width * zeros;
     part_ = blocks;
     if (kind == Kind::dot8 && weight_bytes > KEPT_BYTES)
-      part_ = std::min(blocks, round_up(1 + PART_BYTES * blocks / weight_bytes, TILE_BLOCKS));
+      part_ =
+          std::min(blocks, round_up(std::max<int64_t>(1, PART_BYTES * blocks / weight_bytes), TILE_BLOCKS));
     for (const LayerTerm& term : layer_.terms)
       finish_ = finish_ || term.weight < 0 || term.s != 1 || term.t != 0 || !term.corr.empty();
   }

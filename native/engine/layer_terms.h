@@ -38,7 +38,7 @@ struct LayerTerms {
   int64_t group_blocks = 1;
   PadClasses rows, columns;  // with zero padding and operands that do not start at unit 0
   int64_t classes = 1;
-  std::vector<int32_t> class_of_pixel;  // output pixels; empty where there is one class
+  std::vector<int32_t> class_of_pixel;  // of output pixels; empty where padding makes none
   std::vector<CopyPadding> padding;     // tile8: of every input
 
   uint8_t* aligned_tiles() { return tiles.data() + (-reinterpret_cast<uintptr_t>(tiles.data()) & 63); }
