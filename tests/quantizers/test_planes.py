@@ -10,6 +10,7 @@ from torch import nn
 import lowbit
 from lowbit.errors import InvalidInput
 from lowbit.quantizers import quantizer
+from lowbit.quantizers.abc import fit
 from lowbit.quantizers.xnor import XNOR
 from lowbit.runtime import reference
 from lowbit.runtime.engine import Engine
@@ -114,6 +115,29 @@ def test_abc_constant_weights_do_not_fail() -> None:
     q = quantizer("abc:3@tensor")
     q.calibrate(torch.full((5,), 0.7))
     near(q(torch.full((5,), 0.7)), [0.7] * 5)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("numbers", [1, 2, 5, 9, 300])
+def test_abc_fit_is_the_pseudo_inverse(bits: int, numbers: int) -> None:
+    draw = torch.Generator().manual_seed(numbers)
+    normal = torch.randn((9, numbers), generator=draw)
+    skewed = torch.rand((9, numbers), generator=draw) ** 8
+    few = torch.randint(-1, 2, (9, numbers), generator=draw).float()
+    for w in (normal, skewed, few, few.sign() + 0.5):
+        q = quantizer(f"abc:{bits}")
+        bases = q._bases(w)
+        fitted = torch.linalg.pinv(bases.double().movedim(0, -1)) @ w.double()[..., None]
+        # both are float64 solutions of one problem; conditions of the bases reach a few hundred
+        assert torch.allclose(fit(bases, w.double()), fitted[..., 0], rtol=0, atol=1e-12)
+
+
+def test_abc_fit_where_both_ends_are_empty() -> None:
+    # thresholds are rounded, so that +-std may lie within them; the pseudo-inverse is the reference again
+    w = torch.tensor([[-1.0, 1.0, 1.0, -1.0, 0.2]], dtype=torch.float64)
+    bases = torch.stack([torch.full_like(w, -1), torch.where(w > 0, 1.0, -1.0), torch.ones_like(w)])
+    fitted = torch.linalg.pinv(bases.movedim(0, -1)) @ w[..., None]
+    assert torch.allclose(fit(bases, w), fitted[..., 0], rtol=0, atol=1e-12)
 
 
 # -- XNOR-Net ----------------------------------------------------------------------------------------------------
