@@ -47,6 +47,7 @@ void bind_check(nanobind::module_& m) {
   m.def("check_floats", &seeded<check_floats>);
   m.def("check_bits", &seeded<check_bits>);
   m.def("check_layer", &seeded<check_layer>);
+  m.def("check_binary_layer", &seeded<check_binary_layer>);
   m.def("split_from", &split_from);
   m.def("parts", &parts);
   m.def("check_network", [](int isa, unsigned seed, int threads) {

@@ -3,6 +3,7 @@
 #include "check/layers.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -66,20 +67,47 @@ struct Codes {
   std::vector<uint8_t> bytes;
 };
 
-// Accumulators [terms][pixels][channels] of a layer.
-std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook, const std::string& kind,
-                               int threads, Isa isa) {
+// One threshold a channel, or none: then sums are what comes out.
+struct Thresholds {
+  std::vector<int32_t> at;
+  std::vector<uint8_t> falling;
+};
+
+// Each at a sum of its channel, or beside it; sums [pixels][channels].
+Thresholds any_thresholds(Random& random, const LayerSpec& spec, const std::vector<uint8_t>& sums) {
+  Thresholds found;
+  for (int64_t c = 0; c < spec.channels(); ++c) {
+    const int64_t pixel = random.between(0, spec.window.out_pixels() - 1);
+    int32_t sum;
+    std::memcpy(&sum, sums.data() + 4 * (pixel * spec.channels() + c), 4);
+    found.at.push_back(random.between(0, 20) ? sum + static_cast<int32_t>(random.between(-1, 1)) : INT32_MIN);
+    found.falling.push_back(static_cast<uint8_t>(random.between(0, 1)));
+  }
+  return found;
+}
+
+// Accumulators [terms][pixels][channels] of a layer, or a plane of bits [pixels][words].
+std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook,
+                               const Thresholds& thresholds, const std::string& kind, int threads, Isa isa) {
   const Window& w = spec.window;
   const int64_t channels = spec.groups * spec.inner, inputs = w.height * w.width;
   const auto terms = static_cast<int64_t>(spec.weight_units.size()) + spec.ones;
-  const int64_t size = 4 * terms * spec.channels() * w.out_pixels();
+  const int64_t plane_words = (spec.channels() + 31) / 32;
+  const bool bits = !thresholds.at.empty();
+  const int64_t size = 4 * w.out_pixels() * (bits ? plane_words : terms * spec.channels());
   Plan plan(threads, isa);
   // Kernels read beyond the end of a value, so never the caller's memory.
   const int outside = plan.add_value(channels * inputs, Role::input),
             x = plan.add_value(channels * inputs, Role::inner);
   plan.add_step(make_copy(outside, channels, inputs, x), "input");
   Epilogue sums(spec.channels(), w.out_pixels());
-  sums.acc = plan.add_value(size, Role::output);
+  const int out = plan.add_value(size, Role::output);
+  if (bits) {
+    sums.threshold(false, thresholds.at.data(), spec.channels(), 1, thresholds.falling.data());
+    sums.planes = out, sums.plane_count = 1, sums.plane_words = static_cast<int>(plane_words);
+  } else {
+    sums.acc = out;
+  }
   if (kind == "direct") {
     spec.inputs = {{x, 1, 0, 0, 0}};
     const Units units = line(codes.first, codes.slope, codes.bits);
@@ -99,14 +127,28 @@ std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook
     plan.add_step(make_layer(kind, spec, sums, isa), kind);
   }
   plan.finish(false, channels * inputs, size);
-  std::vector<uint8_t> out(static_cast<size_t>(size));
-  plan.run(codes.bytes.data(), out.data(), 1);
-  return out;
+  std::vector<uint8_t> got(static_cast<size_t>(size));
+  plan.run(codes.bytes.data(), got.data(), 1);
+  return got;
 }
 
 }  // namespace
 
-bool check_layer(Isa isa, Random& random) {
+namespace {
+
+// One bit by one bit, or ternary: what planes are made for.
+void make_binary(Random& random, LayerSpec& spec, Codes& codes) {
+  const auto step = static_cast<int32_t>(random.between(1, 2) * (random.between(0, 1) ? 1 : -1));
+  spec.groups = 1, spec.inner = random.between(1, 80), spec.outer = random.between(1, 70);
+  spec.ones = false;
+  spec.bits = static_cast<int>(random.between(1, 2));
+  spec.weight_units = {spec.bits == 2         ? Units{-step, 0, step, 0}
+                       : random.between(0, 3) ? Units{-step, step}
+                                              : Units{0, step}};
+  codes.bits = 1;
+}
+
+bool check(Isa isa, Random& random, bool binary) {
   LayerSpec spec;
   const Window& w = spec.window = any_window(random);
   const int64_t pixels = w.out_pixels();
@@ -115,11 +157,16 @@ bool check_layer(Isa isa, Random& random) {
   spec.groups = depthwise ? random.between(2, 70) : random.between(0, 2) ? 1 : random.between(2, 3);
   spec.inner = depthwise ? 1 : random.between(1, 80);
   spec.outer = random.between(1, depthwise ? 2 : 70);
-  Codes codes{static_cast<int>(random.between(1, 8)), random.between(1, 2), random.between(-40, 40), {}};
-  const bool codebook = random.between(0, 5) == 0;
+  const bool one_bit = random.between(0, 2) == 0;
+  Codes codes{one_bit ? 1 : static_cast<int>(random.between(1, 8)),
+              random.between(1, 2),
+              random.between(-40, 40),
+              {}};
+  const bool codebook = !binary && random.between(0, 5) == 0;
   spec.bits = static_cast<int>(random.between(1, codebook ? 3 : 8));
   spec.weight_units = codebook ? one_each(spec.bits) : any_units(random, spec.bits);
   spec.ones = random.between(0, 4) == 0;
+  if (binary) make_binary(random, spec, codes);
   std::vector<uint8_t> packed(static_cast<size_t>((spec.channels() * spec.fan_in() * spec.bits + 7) / 8 + 8));
   for (uint8_t& byte : packed) byte = static_cast<uint8_t>(random());
   spec.packed = packed.data();
@@ -136,8 +183,21 @@ bool check_layer(Isa isa, Random& random) {
   const auto threads = static_cast<int>(random.between(1, 3));
   codes.bytes.resize(static_cast<size_t>(w.height * w.width * spec.groups * spec.inner));
   for (uint8_t& code : codes.bytes) code = static_cast<uint8_t>(random() & ((1u << codes.bits) - 1));
-  return run_layer(spec, codes, codebook, kind, threads, isa) ==
-         run_layer(spec, codes, codebook, "direct", 1, Isa::scalar);
+  const std::vector<uint8_t> sums = run_layer(spec, codes, codebook, {}, "direct", 1, Isa::scalar);
+  const bool one_term = spec.weight_units.size() == 1 && !spec.ones && !codebook;
+  // Planes are stored 16 channels at a time, so groups begin at such.
+  const bool whole = spec.groups == 1 || spec.outer % 16 == 0;
+  if (!one_term || !whole || random.between(0, 2) == 0)
+    return run_layer(spec, codes, codebook, {}, kind, threads, isa) == sums;
+  const Thresholds thresholds = any_thresholds(random, spec, sums);
+  return run_layer(spec, codes, codebook, thresholds, kind, threads, isa) ==
+         run_layer(spec, codes, codebook, thresholds, "direct", 1, Isa::scalar);
 }
+
+}  // namespace
+
+bool check_layer(Isa isa, Random& random) { return check(isa, random, false); }
+
+bool check_binary_layer(Isa isa, Random& random) { return check(isa, random, true); }
 
 }  // namespace lowbit

@@ -7,5 +7,7 @@
 namespace lowbit {
 
 bool check_layer(Isa isa, Random& random);
+// The same of layers of one bit by one bit, which planes are made for.
+bool check_binary_layer(Isa isa, Random& random);
 
 }  // namespace lowbit

@@ -15,8 +15,13 @@ namespace {
 constexpr unsigned SEEDS = 300, NETWORKS = 60;
 
 const std::pair<const char*, bool (*)(lowbit::Isa, lowbit::Random&)> CHECKS[] = {
-    {"dot8", lowbit::check_dot8},   {"bits", lowbit::check_bits},     {"nibbles", lowbit::check_nibbles},
-    {"tile8", lowbit::check_tile8}, {"floats", lowbit::check_floats}, {"layer", lowbit::check_layer}};
+    {"dot8", lowbit::check_dot8},
+    {"bits", lowbit::check_bits},
+    {"nibbles", lowbit::check_nibbles},
+    {"tile8", lowbit::check_tile8},
+    {"floats", lowbit::check_floats},
+    {"layer", lowbit::check_layer},
+    {"binary layer", lowbit::check_binary_layer}};
 const char* const ISAS[] = {"scalar", "avx2", "avx512bw", "avx512", "amx", "neon"};
 
 // FNV-1a

@@ -128,6 +128,11 @@ bool Epilogue::alike() const {
   return image < 0 && acc < 0 && std::all_of(stages_.begin(), stages_.end(), one);
 }
 
+const Stage* Epilogue::only_threshold() const {
+  const bool only = stages_.size() == 1 && plane_count == 1 && writes() == std::vector<int>{planes};
+  return only && stages_[0].kind == Stage::threshold_i && stages_[0].levels == 1 ? &stages_[0] : nullptr;
+}
+
 void Epilogue::bind(const Context& context, EpilogueTile& tile) const {
   tile.stages = stages_.data();
   tile.stage_count = static_cast<int>(stages_.size());

@@ -44,6 +44,10 @@ class Epilogue {
   // good as a pixel.
   bool alike() const;
 
+  // The stage, where one threshold of sums is all there is, and its plane of bits all that is stored; else
+  // null.
+  const Stage* only_threshold() const;
+
   // Fills in stages and sink; the rest of the tile is the caller's.
   void bind(const Context& context, EpilogueTile& tile) const;
 

@@ -300,7 +300,11 @@ std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilog
     return std::make_unique<LayerStep>(k, std::move(spec), std::move(layer), std::move(epilogue), isa);
   };
   if (kind == "dot8") return step(Kind::dot8, pack_dot8(spec));
-  if (kind == "bits") return step(Kind::bits, pack_bits(spec));
+  if (kind == "bits") {
+    LayerTerms layer = pack_bits(spec);
+    if (auto binary = make_binary_layer(spec, layer, epilogue, isa)) return binary;
+    return step(Kind::bits, std::move(layer));
+  }
   if (kind == "nibbles1") return step(Kind::nibbles1, pack_nibbles(spec, 1));
   if (kind == "nibbles2") return step(Kind::nibbles2, pack_nibbles(spec, 2));
   return step(Kind::depthwise, pack_depthwise(spec));

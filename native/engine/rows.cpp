@@ -87,4 +87,16 @@ void Rows::pointers(const uint8_t* base, int64_t pixel_bytes, int64_t pixel, int
   }
 }
 
+void Rows::starts(const uint8_t* base, int64_t pixel_bytes, int64_t pixel, int pixels,
+                  const uint8_t** targets) const {
+  const Window& w = window_;
+  const int64_t line = w.stride_y * width_ * pixel_bytes, step = w.stride_x * pixel_bytes;
+  int64_t oy = pixel / w.out_width, ox = pixel % w.out_width;
+  for (int p = 0; p < pixels; ++oy, ox = 0) {
+    const int row_end = static_cast<int>(std::min<int64_t>(pixels, p + w.out_width - ox));
+    const uint8_t* at = base + oy * line + ox * step;
+    for (; p < row_end; ++p, at += step) targets[p] = at;
+  }
+}
+
 }  // namespace lowbit

@@ -33,6 +33,11 @@ class Rows {
   void pointers(const uint8_t* base, int64_t pixel_bytes, int64_t pixel, int pixels,
                 const uint8_t** targets) const;
 
+  // targets[p] of the first tap alone; the tap of each next row of the kernel is `down` bytes further.
+  void starts(const uint8_t* base, int64_t pixel_bytes, int64_t pixel, int pixels,
+              const uint8_t** targets) const;
+  int64_t down(int64_t pixel_bytes) const { return window_.dilation_y * width_ * pixel_bytes; }
+
  private:
   void copy_row(const uint8_t* from, uint8_t* to, const RowPixels& pixels) const;
 

@@ -7,7 +7,7 @@ from lowbit.runtime.engine import ISAS, available
 
 
 @pytest.mark.parametrize("isa", available())
-@pytest.mark.parametrize("kernel", ["dot8", "bits", "nibbles", "tile8", "floats", "layer"])
+@pytest.mark.parametrize("kernel", ["dot8", "bits", "nibbles", "tile8", "floats", "layer", "binary_layer"])
 def test_kernel_equals_its_reference(isa, kernel):
     check = getattr(_kernels, f"check_{kernel}")
     assert [seed for seed in range(300) if not check(ISAS[isa], seed)] == []
