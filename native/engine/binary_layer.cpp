@@ -15,22 +15,21 @@ constexpr int64_t floor_of(int64_t a, int64_t b) { return a / b - (a % b != 0 &&
 
 // Bits of channels as (popcount >= limit) ^ falls.
 struct Limits {
-  std::vector<int32_t> limits;  // [class][stride]
+  std::vector<int32_t> limits;  // laid out as corr
   std::vector<uint32_t> falls;  // [pairs of blocks]
-  int64_t stride = 0;
-  bool exact = true;  // no sum wraps around
+  bool exact = true;            // no sum wraps around
 };
 
 Limits find_limits(const LayerSpec& spec, const LayerTerms& layer, const Stage& stage) {
   const LayerTerm& term = layer.terms.front();
   const int64_t channels = spec.channels(), most = spec.fan_in(), weight = term.w_weight.front();
   Limits found;
-  found.stride = round_up(channels, LANES);
-  found.limits.assign(static_cast<size_t>(layer.classes * found.stride), static_cast<int32_t>(most + 1));
+  const int64_t stride = channels + LANES;
+  found.limits.assign(static_cast<size_t>(layer.classes * stride), static_cast<int32_t>(most + 1));
   found.falls.assign(static_cast<size_t>((channels + 31) / 32), 0);
   for (int64_t k = 0; k < layer.classes; ++k) {
     for (int64_t c = 0; c < channels; ++c) {
-      const int64_t corr = term.corr.empty() ? 0 : term.corr[static_cast<size_t>(k * (channels + LANES) + c)];
+      const int64_t corr = term.corr.empty() ? 0 : term.corr[static_cast<size_t>(k * stride + c)];
       for (int64_t acc : {corr, corr + weight * most})
         found.exact = found.exact && acc == static_cast<int32_t>(acc);
       const int64_t flip = stage.flip ? stage.flip[c * stage.step] : 0, t = stage.t[c * stage.step] ^ flip;
@@ -40,7 +39,7 @@ Limits find_limits(const LayerSpec& spec, const LayerTerms& layer, const Stage& 
       const bool opposite = (flip != 0) != (weight < 0);
       const int64_t reached = t + (opposite ? (weight > 0 ? 1 : -1) : 0);
       const int64_t limit = -floor_of(corr - reached, weight);
-      found.limits[static_cast<size_t>(k * found.stride + c)] =
+      found.limits[static_cast<size_t>(k * stride + c)] =
           static_cast<int32_t>(std::clamp<int64_t>(limit, 0, most + 1));
       if (opposite) found.falls[static_cast<size_t>(c / 32)] |= 1u << c % 32;
     }
@@ -55,7 +54,7 @@ class BinaryStep : public Step {
         taps_(layer.taps),
         tap_words_(layer.tap_words),
         words_(layer.words),
-        classes_(layer.class_of_pixel),
+        corr_at_(layer.corr_at),
         limits_(std::move(limits)),
         rows_(spec.window, layer.runs),
         value_(spec.inputs.front().value),
@@ -96,14 +95,13 @@ class BinaryStep : public Step {
     t.block_words = size;
     t.coding = term_.coding;
     t.limits = limits_.limits.data() + range.block * LANES;
-    t.limit_stride = limits_.stride;
     t.falls = limits_.falls.data() + range.block / 2;
     t.out_bytes = out_bytes_;
     t.blocks = static_cast<int>(range.block_end - range.block);
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += BINARY_PIXELS) {
       t.pixels = static_cast<int>(std::min<int64_t>(BINARY_PIXELS, range.pixel_end - pixel));
       rows_.starts(base, row_pixels_.copied_bytes, pixel, t.pixels, x);
-      t.classes = classes_.empty() ? nullptr : classes_.data() + pixel;
+      t.at = corr_at_.empty() ? nullptr : corr_at_.data() + pixel;
       t.planes = context.write(planes_) + pixel * out_bytes_ + range.block * 2;
       run_(t);
     }
@@ -113,7 +111,7 @@ class BinaryStep : public Step {
   LayerTerm term_;
   int64_t taps_, tap_words_;
   std::vector<uint32_t> words_;
-  std::vector<int32_t> classes_;
+  std::vector<int32_t> corr_at_;
   Limits limits_;
   Rows rows_;
   RowPixels row_pixels_;

@@ -15,7 +15,8 @@ void set_classes(const LayerSpec& spec, LayerTerms& layer) {
     const auto columns = static_cast<int32_t>(layer.columns.valid.size());
     layer.classes = static_cast<int64_t>(layer.rows.valid.size()) * columns;
     for (int32_t row : layer.rows.of)
-      for (int32_t column : layer.columns.of) layer.class_of_pixel.push_back(row * columns + column);
+      for (int32_t column : layer.columns.of)
+        layer.corr_at.push_back(static_cast<int32_t>((row * columns + column) * (spec.channels() + LANES)));
   }
 }
 

@@ -44,8 +44,7 @@ class LayerStep : public Step {
     at_gather_ = at_tile_ + terms * TILE_PIXELS * ROW * 4;
     at_gather_pointers_ = at_gather_ + (layer_.gather ? inputs * TILE_PIXELS * gathered_ : 0);
     at_sums_ = at_gather_pointers_ + (layer_.gather ? round_up(inputs * TILE_PIXELS * 8, 64) : 0);
-    at_corr_ = at_sums_ + round_up(inputs * TILE_PIXELS * 4, 64);
-    at_finish_ = at_corr_ + round_up(terms * TILE_PIXELS * 8, 64);
+    at_finish_ = at_sums_ + round_up(inputs * TILE_PIXELS * 4, 64);
     scratch = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     for (const InputTerm& input : spec_.inputs) {
       at_copy_.push_back(scratch);
@@ -106,12 +105,12 @@ class LayerStep : public Step {
     e.row_stride = ROW;
     e.terms = static_cast<int>(layer_.terms.size());
     e.finish = finish_ ? finish : nullptr;
+    if (finish_) find_corr(finish, sums);
     for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += TILE_PIXELS) {
       const int count = static_cast<int>(std::min<int64_t>(TILE_PIXELS, range.pixel_end - pixel));
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         find_pointers(context, x, pixel, count, pointers + static_cast<int64_t>(x) * pointers_ * TILE_PIXELS);
       if (layer_.gather) gather(context, pointers, count);
-      if (finish_) find_corr(context, finish, sums, pixel, count);
       e.pixel = pixel;
       e.pixels = count;
       for (int64_t group = 0; group < groups_; ++group) {
@@ -171,24 +170,12 @@ class LayerStep : public Step {
     }
   }
 
-  void find_corr(const Context& context, Finish* finish, int32_t* sums, int64_t pixel, int count) const {
-    auto** rows = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
-    const int64_t stride = spec_.channels() + LANES;
-    const int32_t* classes = layer_.class_of_pixel.empty() ? nullptr : layer_.class_of_pixel.data() + pixel;
-    bool same = true;
-    for (int p = 1; classes && p < count; ++p) same = same && classes[p] == classes[0];
-    for (size_t i = 0; i < layer_.terms.size(); ++i, rows += TILE_PIXELS) {
+  void find_corr(Finish* finish, const int32_t* sums) const {
+    const int32_t* at = layer_.corr_at.empty() ? nullptr : layer_.corr_at.data();
+    for (size_t i = 0; i < layer_.terms.size(); ++i) {
       const LayerTerm& term = layer_.terms[i];
-      finish[i] = {term.s, term.t, nullptr, nullptr, nullptr};
-      if (term.t) finish[i].sum = sums + term.input * TILE_PIXELS;
-      if (term.corr.empty()) continue;
-      const int32_t* corr = term.corr.data();
-      if (same) {
-        finish[i].same = corr + (classes ? classes[0] * stride : 0);
-      } else {
-        finish[i].corr = rows;
-        for (int p = 0; p < count; ++p) rows[p] = corr + classes[p] * stride;
-      }
+      finish[i] = {term.s, term.t, term.corr.empty() ? nullptr : term.corr.data(), at,
+                   term.t ? sums + term.input * TILE_PIXELS : nullptr};
     }
   }
 
@@ -288,7 +275,7 @@ class LayerStep : public Step {
   std::vector<RowPixels> row_pixels_;
   std::vector<int64_t> at_copy_;
   int64_t gathered_, groups_ = 1, outer_ = 1;
-  int64_t at_tile_, at_gather_, at_gather_pointers_, at_sums_, at_corr_, at_finish_;
+  int64_t at_tile_, at_gather_, at_gather_pointers_, at_sums_, at_finish_;
   bool finish_ = false;
 };
 

@@ -38,8 +38,8 @@ struct LayerTerms {
   int64_t group_blocks = 1;
   PadClasses rows, columns;  // with zero padding and operands that do not start at unit 0
   int64_t classes = 1;
-  std::vector<int32_t> class_of_pixel;  // of output pixels; empty where padding makes none
-  std::vector<CopyPadding> padding;     // tile8: of every input
+  std::vector<int32_t> corr_at;      // of output pixels, where in corr; empty where it is the same for all
+  std::vector<CopyPadding> padding;  // tile8: of every input
 
   uint8_t* aligned_tiles() { return tiles.data() + (-reinterpret_cast<uintptr_t>(tiles.data()) & 63); }
   const uint8_t* aligned_tiles() const { return const_cast<LayerTerms*>(this)->aligned_tiles(); }

@@ -30,11 +30,10 @@ class TileStep : public Step {
     for (const LayerTerm& term : layer_.terms) finish_ = finish_ || term.s != 1 || !term.corr.empty();
     for (const KStep& step : geometry_.steps) offsets_.push_back(step.offset);
     // Pieces of few pixels cost more than the steps can hide.
-    overlaps_ = kernel_.overlaps && terms == 1 && layer_.class_of_pixel.empty() &&
-                spec_.window.out_width >= LANES && offsets_.size() >= 9;
+    overlaps_ = kernel_.overlaps && terms == 1 && layer_.corr_at.empty() && spec_.window.out_width >= LANES &&
+                offsets_.size() >= 9;
     at_sums_ = TILE_SCRATCH;
-    at_corr_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
-    at_spans_ = at_corr_ + terms * JOB_PIXELS * 8;
+    at_spans_ = at_sums_ + terms * JOB_PIXELS * ROW * 4;
     at_finish_ = at_spans_ + round_up(2 * JOB_PIXELS * static_cast<int64_t>(sizeof(Span)), 64);
     at_copy_ = at_finish_ + round_up(terms * static_cast<int64_t>(sizeof(Finish)), 64);
     copy_stride_ = round_up(geometry_.copy_bytes, 64);
@@ -106,12 +105,10 @@ class TileStep : public Step {
     e.terms = static_cast<int>(layer_.terms.size());
     if (!finish_) return e;
     auto* finish = reinterpret_cast<Finish*>(context.scratch + at_finish_);
-    auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
+    const int32_t* at = layer_.corr_at.empty() ? nullptr : layer_.corr_at.data();
     for (size_t i = 0; i < layer_.terms.size(); ++i) {
       const LayerTerm& term = layer_.terms[i];
-      const bool same = layer_.class_of_pixel.empty() && !term.corr.empty();
-      finish[i] = {term.s, 0, nullptr, same ? term.corr.data() : nullptr, nullptr};
-      if (!same && !term.corr.empty()) finish[i].corr = corr + static_cast<int64_t>(i) * JOB_PIXELS;
+      finish[i] = {term.s, 0, term.corr.empty() ? nullptr : term.corr.data(), at, nullptr};
     }
     e.finish = finish;
     return e;
@@ -145,7 +142,6 @@ class TileStep : public Step {
     if (geometry_.gathered)
       for (size_t x = 0; x < spec_.inputs.size(); ++x)
         geometry_.gather(input(context, x), first, stop, gather_at(context, static_cast<int64_t>(x)));
-    if (!layer_.class_of_pixel.empty()) find_corr(context, e.pixel, e.pixels);
     // Few tiles share the weights of several blocks; many fill the registers with one, whose sums stay near.
     const int64_t most = stop - first < MANY_TILES ? JOB_BLOCKS : 1;
     for (int64_t group = 0; group < spec_.groups; ++group) {
@@ -180,17 +176,6 @@ class TileStep : public Step {
                  term.table.data(), count, wide, out, wide * LANES, context.scratch, meanwhile});
   }
 
-  void find_corr(const Context& context, int64_t pixel, int count) const {
-    auto** corr = reinterpret_cast<const int32_t**>(context.scratch + at_corr_);
-    const int64_t stride = spec_.channels() + LANES;
-    for (const LayerTerm& term : layer_.terms) {
-      if (!term.corr.empty())
-        for (int p = 0; p < count; ++p)
-          corr[p] = term.corr.data() + layer_.class_of_pixel[size_t(pixel + p)] * stride;
-      corr += JOB_PIXELS;
-    }
-  }
-
   LayerSpec spec_;
   TileGeometry geometry_;
   LayerTerms layer_;
@@ -198,7 +183,7 @@ class TileStep : public Step {
   TileKernel kernel_;
   EpilogueKernel run_epilogue_;
   std::vector<int64_t> offsets_;
-  int64_t at_sums_, at_corr_, at_spans_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
+  int64_t at_sums_, at_spans_, at_finish_, at_copy_, copy_stride_, at_gather_, gather_size_;
   bool finish_ = false, overlaps_ = false;
 };
 

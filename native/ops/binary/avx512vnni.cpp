@@ -44,7 +44,7 @@ __attribute__((noinline)) void cell(const BinaryTile& t, int b, int p) {
   const int32_t* limits = t.limits + b * LANES;
   uint8_t* to = t.planes + p * t.out_bytes + 2 * b;
   LOWBIT_EACH(i, P) {
-    const int32_t* limit = limits + (t.classes ? t.classes[p + i] * t.limit_stride : 0);
+    const int32_t* limit = limits + (t.at ? t.at[p + i] : 0);
     uint32_t bits = 0;
     LOWBIT_EACH(n, B)
     bits |= static_cast<uint32_t>(_mm512_cmpge_epi32_mask(acc[i][n], _mm512_loadu_si512(limit + n * LANES)))

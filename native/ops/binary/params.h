@@ -20,9 +20,8 @@ struct BinaryTile {
   int64_t block_words;  // taps * words * (1, mask: 2) * 16
   Coding coding;
   // Bit of a channel: (popcount >= limit) ^ falls; of a lane without a channel it must come out 0.
-  const int32_t* limits;   // [class][limit_stride], lane c of block b at 16 b + c
-  const int32_t* classes;  // [pixels], null: all are of class 0
-  int64_t limit_stride;
+  const int32_t* limits;  // lane c of block b at 16 b + c
+  const int32_t* at;      // [pixels] where a pixel's limits begin, null: all at 0
   const uint32_t* falls;  // [pairs of blocks]
   uint8_t* planes;        // [pixels] uint32 [pairs of blocks], out_bytes apart
   int64_t out_bytes;

@@ -208,12 +208,14 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int row, int column
     // acc = s * d + corr + t * sum, wrapping
     const uint32_t factor = static_cast<uint32_t>(to.s);
     if (factor != 1) LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] * factor);
-    if (to.same) {
-      const U16 corr = load<U16>(to.same + c);
+    if (to.corr && to.at) {
+      const int32_t* rows = to.at + pixel;
+      LOWBIT_EACH(n, N)
+      f[n] = (F16)((U16)f[n] + load<U16>(to.corr + *row_of<WHOLE>(rows, 1, n, valid) + c));
+    } else if (to.corr) {
+      const U16 corr = load<U16>(to.corr + c);
       LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] + corr);
     }
-    if (to.corr)
-      LOWBIT_EACH(n, N) f[n] = (F16)((U16)f[n] + load<U16>(*row_of<WHOLE>(to.corr + p, 1, n, valid) + c));
     if (to.sum) LOWBIT_EACH(n, N)
     f[n] = (F16)((U16)f[n] + static_cast<uint32_t>(*row_of<WHOLE>(to.sum + p, 1, n, valid)) *
                                  static_cast<uint32_t>(to.t));

@@ -47,12 +47,12 @@ struct Sink {
   int plane_count, plane_words;
 };
 
-// Raw sums of one term become accumulators: acc = s * d + corr[pixel][channel] + t * sum[pixel].
+// Raw sums of one term become accumulators: acc = s * d + corr[channel] + t * sum[pixel].
 struct Finish {
   int32_t s, t;
-  const int32_t* const* corr;  // [pixels], null where there is none
-  const int32_t* same;         // [channels] instead, where it is the same for all pixels
-  const int32_t* sum;          // [pixels] sums of activation codes, null where t is 0
+  const int32_t* corr;  // null where there is none
+  const int32_t* at;    // corr of output pixel q of the image begins at corr + at[q]; null: at corr, of all
+  const int32_t* sum;   // [pixels] sums of activation codes, null where t is 0
 };
 
 // Pixels whose rows of data follow each other.
