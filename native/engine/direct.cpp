@@ -83,7 +83,7 @@ class DirectStep : public UnpackingStep {
       : UnpackingStep(spec.window, spec.groups, spec.inner, spec.outer, std::move(epilogue), isa),
         codebook_(codebook) {
     kernel = "direct_i32_1x1_portable";
-    reads = {spec.inputs[0].value};
+    reads.insert(reads.begin(), spec.inputs[0].value);
     packed_.assign(spec.packed, spec.packed + (spec.channels() * spec.fan_in() * spec.bits + 7) / 8);
     bytes = weight_bytes = static_cast<int64_t>(packed_.size());
     bits_ = spec.bits;
@@ -127,7 +127,7 @@ class FloatStep : public UnpackingStep {
       : UnpackingStep(spec.window, spec.groups, spec.inner, spec.outer, std::move(epilogue), isa),
         spec_(std::move(spec)) {
     kernel = spec_.bits ? "float_w" + std::to_string(spec_.bits) + "_1x1_portable" : "float_w32_1x1_portable";
-    reads = {spec_.input};
+    reads.insert(reads.begin(), spec_.input);
     element_ = 4;
     bytes = weight_bytes = static_cast<int64_t>(spec_.packed.size());
     row_ = inner_ * window_.taps();
