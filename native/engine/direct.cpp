@@ -28,6 +28,7 @@ class UnpackingStep : public Step {
     blocks = groups * group_blocks_;
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     operations = 2 * pixels * groups * outer * inner * window.taps();
     at_tile_ = round_up(window.taps() * TILE_PIXELS * 8, 64);
   }

@@ -40,6 +40,12 @@ class Epilogue {
   // Those that it reads besides what its step reads.
   std::vector<int> reads() const { return addend_ < 0 ? std::vector<int>{} : std::vector<int>{addend_}; }
 
+  // Sums take the place of what is added: each float is stored where, and just after, its addend was read.
+  void share_place(Step& step) const {
+    step.from = addend_;
+    step.to = floats;
+  }
+
   // Whether all channels are treated alike and lie side by side in every sink: any run of numbers is then as
   // good as a pixel.
   bool alike() const;

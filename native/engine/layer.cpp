@@ -69,6 +69,7 @@ class LayerStep : public Step {
     }
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
     weight_bytes = static_cast<int64_t>(layer_.bytes.size() + 4 * layer_.words.size() +
                                         2 * layer_.units.size() + layer_.tiles.size());

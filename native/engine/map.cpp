@@ -28,6 +28,7 @@ class MapStep : public Step {
     reads = std::move(inputs);
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     pixels = out_.pixels();
     blocks = (out_.channels() + LANES - 1) / LANES;
     flat_ = source == Source::floats && terms == 1 && out_.alike() && out_.channels() % WIDTH == 0;

@@ -84,14 +84,28 @@ void Plan::finish(bool keep, int64_t input_bytes, int64_t output_bytes, int64_t 
     for (int id : steps_[s]->writes) {
       const Value& value = values_[static_cast<size_t>(id)];
       if (value.role != Role::inner || placed[static_cast<size_t>(id)]) continue;
-      offsets_[static_cast<size_t>(id)] = arena.take(value.bytes);
       placed[static_cast<size_t>(id)] = true;
+      if (id == steps_[s]->to && !keep && replaces(*steps_[s], last, s)) {
+        const auto from = static_cast<size_t>(steps_[s]->from);
+        offsets_[static_cast<size_t>(id)] = offsets_[from];
+        placed[from] = false;  // its memory lives on
+      } else {
+        offsets_[static_cast<size_t>(id)] = arena.take(value.bytes);
+      }
     }
     if (keep) continue;
     for (size_t id : dying[s])
       if (placed[id]) arena.give(offsets_[id], values_[id].bytes);
   }
   zeros_at_ = arena.size();
+}
+
+// Whether nobody reads `from` later, or elsewhere in this step, and both are in the arena and of one size.
+bool Plan::replaces(const Step& step, const std::vector<size_t>& last, size_t s) const {
+  if (step.from < 0) return false;
+  const Value &from = values_[static_cast<size_t>(step.from)], &to = values_[static_cast<size_t>(step.to)];
+  return from.role == Role::inner && from.bytes == to.bytes && last[static_cast<size_t>(step.from)] == s &&
+         std::count(step.reads.begin(), step.reads.end(), step.from) == 1;
 }
 
 Context Plan::make_context(uint8_t* buffer, const uint8_t* input, uint8_t* output, int worker,

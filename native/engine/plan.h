@@ -77,6 +77,8 @@ class Plan {
   }
   int64_t run_split(const uint8_t* input, uint8_t* output, int64_t batch);
 
+  bool replaces(const Step& step, const std::vector<size_t>& last, size_t s) const;
+
   struct Value {
     int64_t bytes;
     Role role;

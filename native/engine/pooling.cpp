@@ -35,6 +35,7 @@ class PoolStep : public Step {
     reads = {spec_.value};
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     pixels = spec_.window.out_pixels();
     window = spec_.window;
     pixel_bytes = out_.channels() * (spec_.codes ? 1 : 4);

@@ -66,8 +66,9 @@ class Step {
   int64_t bytes = 0;               // weights and values read and written
   int64_t weight_bytes = 0;        // of these the weights
   bool checks_input = false;       // sets Context::bad
-  Window window;                   // of a pool
-  int64_t pixel_bytes = 0;         // of a pool's input; 0 where there is none
+  int from = -1, to = -1;   // values of floats: `to` may lie where `from` did, read there and only there
+  Window window;            // of a pool
+  int64_t pixel_bytes = 0;  // of a pool's input; 0 where there is none
 };
 
 }  // namespace lowbit

@@ -46,6 +46,7 @@ class TileStep : public Step {
     for (const InputTerm& input : spec_.inputs) reads.push_back(input.value);
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     operations = 2 * pixels * spec_.channels() * spec_.fan_in();
     weight_bytes = static_cast<int64_t>(layer_.tiles.size());
     bytes = weight_bytes + spec_.window.height * spec_.window.width * spec_.groups * spec_.inner;

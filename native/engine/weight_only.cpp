@@ -29,6 +29,7 @@ class WeightOnlyStep : public Step {
     reads = {spec.input};
     writes = out_.writes();
     for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     pixels = window_.out_pixels();
     group_blocks_ = (outer_ + LANES - 1) / LANES;
     blocks = groups_ * group_blocks_;
