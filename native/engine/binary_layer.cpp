@@ -1,15 +1,22 @@
-// A layer of one bit by one bit that ends in one threshold: its sums are compared where they are made.
+// A layer of one bit by one bit. Where it ends in one threshold its sums are compared where they are made.
 #include <algorithm>
+#include <optional>
 
 #include "engine/layer.h"
 #include "engine/layer_terms.h"
 #include "engine/rows.h"
 #include "ops/binary/select.h"
+#include "ops/epilogue/select.h"
 #include "ops/lanes.h"
 
 namespace lowbit {
 
 namespace {
+
+constexpr int64_t ROW = TILE_BLOCKS * LANES;
+
+// Their sums, 8 kB, share the first-level cache with weights.
+constexpr int64_t SUM_PIXELS = 32;
 
 constexpr int64_t floor_of(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
@@ -49,83 +56,120 @@ Limits find_limits(const LayerSpec& spec, const LayerTerms& layer, const Stage& 
 
 class BinaryStep : public Step {
  public:
-  BinaryStep(const LayerSpec& spec, const LayerTerms& layer, const Epilogue& epilogue, Limits limits, Isa isa)
-      : term_(layer.terms.front()),
-        taps_(layer.taps),
-        tap_words_(layer.tap_words),
-        words_(layer.words),
-        corr_at_(layer.corr_at),
+  // limits: of a layer that is one threshold; else sums go to the epilogue.
+  BinaryStep(const LayerSpec& spec, LayerTerms layer, Epilogue epilogue, std::optional<Limits> limits,
+             Isa isa)
+      : layer_(std::move(layer)),
+        out_(std::move(epilogue)),
         limits_(std::move(limits)),
-        rows_(spec.window, layer.runs),
+        rows_(spec.window, layer_.runs),
         value_(spec.inputs.front().value),
-        planes_(epilogue.planes),
-        out_bytes_(4 * epilogue.plane_words) {
+        channels_(spec.outer),
+        run_epilogue_(select_epilogue(isa)) {
     const BinaryChoice choice = select_binary(isa);
     run_ = choice.run;
     static const char* const codings[] = {"and", "xor", "mask"};
-    kernel =
-        "bits_" + std::string(codings[static_cast<int>(term_.coding)]) + "1x1_" + choice.tile + "_threshold";
+    kernel = "bits_" + std::string(codings[static_cast<int>(term().coding)]) + "1x1_" + choice.tile +
+             (limits_ ? "_threshold" : "");
     const int64_t bytes_of_pixel = (spec.inner + 31) / 32 * 4;
     row_pixels_ = {bytes_of_pixel, 1, spec.inner, bytes_of_pixel, nullptr};
-    at_copy_ = BINARY_PIXELS * 8;
+    at_tile_ = BINARY_PIXELS * 8;
+    at_copy_ = at_tile_ + (limits_ ? 0 : SUM_PIXELS * ROW * 4);
     scratch = at_copy_ + (rows_.padded() ? round_up(rows_.bytes(bytes_of_pixel) + SLACK, 64) : 0);
     pixels = spec.window.out_pixels();
-    blocks = layer.group_blocks;
+    blocks = layer_.group_blocks;
     reads = {value_};
-    writes = {planes_};
+    writes = out_.writes();
+    for (int id : out_.reads()) reads.push_back(id);
+    out_.share_place(*this);
     operations = 2 * pixels * spec.channels() * spec.fan_in();
-    weight_bytes = static_cast<int64_t>(4 * words_.size());
+    weight_bytes = static_cast<int64_t>(4 * layer_.words.size());
     bytes = weight_bytes + spec.window.height * spec.window.width * bytes_of_pixel;
   }
 
   void run(const Context& context, const Range& range) const override {
-    const auto** x = reinterpret_cast<const uint8_t**>(context.scratch);
     const uint8_t* base = context.read(value_);
     if (rows_.padded()) {
       rows_.copy(base, context.scratch + at_copy_, row_pixels_, range.pixel, range.pixel_end);
       base = context.scratch + at_copy_;
     }
-    const int64_t size = taps_ * tap_words_ * term_.w_planes * LANES;
+    const auto** x = reinterpret_cast<const uint8_t**>(context.scratch);
     BinaryTile t{};
     t.x = x;
     t.down = rows_.down(row_pixels_.copied_bytes);
-    t.taps = static_cast<int>(taps_);
-    t.words = static_cast<int>(tap_words_);
-    t.w = words_.data() + term_.weight + range.block * size;
-    t.block_words = size;
-    t.coding = term_.coding;
-    t.limits = limits_.limits.data() + range.block * LANES;
-    t.falls = limits_.falls.data() + range.block / 2;
-    t.out_bytes = out_bytes_;
-    t.blocks = static_cast<int>(range.block_end - range.block);
-    for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += BINARY_PIXELS) {
-      t.pixels = static_cast<int>(std::min<int64_t>(BINARY_PIXELS, range.pixel_end - pixel));
+    t.taps = static_cast<int>(layer_.taps);
+    t.words = static_cast<int>(layer_.tap_words);
+    t.block_words = layer_.taps * layer_.tap_words * term().w_planes * LANES;
+    t.coding = term().coding;
+    const Finish finish{term().w_weight.front(), 0, term().corr.empty() ? nullptr : term().corr.data(),
+                        corr_at(0), nullptr};
+    EpilogueTile e{};
+    out_.bind(context, e);
+    e.data = reinterpret_cast<int32_t*>(context.scratch + at_tile_);
+    e.row_stride = ROW;
+    e.terms = 1;
+    e.finish = &finish;
+    const int64_t most = limits_ ? BINARY_PIXELS : SUM_PIXELS;
+    for (int64_t pixel = range.pixel; pixel < range.pixel_end; pixel += most) {
+      t.pixels = static_cast<int>(std::min<int64_t>(most, range.pixel_end - pixel));
       rows_.starts(base, row_pixels_.copied_bytes, pixel, t.pixels, x);
-      t.at = corr_at_.empty() ? nullptr : corr_at_.data() + pixel;
-      t.planes = context.write(planes_) + pixel * out_bytes_ + range.block * 2;
-      run_(t);
+      if (limits_) {
+        compare(t, e.sink, pixel, range);
+      } else {
+        e.pixel = pixel;
+        e.pixels = t.pixels;
+        add_up(t, e, range);
+      }
     }
   }
 
  private:
-  LayerTerm term_;
-  int64_t taps_, tap_words_;
-  std::vector<uint32_t> words_;
-  std::vector<int32_t> corr_at_;
-  Limits limits_;
+  const LayerTerm& term() const { return layer_.terms.front(); }
+
+  const int32_t* corr_at(int64_t pixel) const {
+    return layer_.corr_at.empty() ? nullptr : layer_.corr_at.data() + pixel;
+  }
+
+  void compare(BinaryTile& t, const Sink& sink, int64_t pixel, const Range& range) const {
+    t.w = layer_.words.data() + term().weight + range.block * t.block_words;
+    t.limits = limits_->limits.data() + range.block * LANES;
+    t.at = corr_at(pixel);
+    t.falls = limits_->falls.data() + range.block / 2;
+    t.out_bytes = 4 * sink.plane_words;
+    t.planes = reinterpret_cast<uint8_t*>(sink.planes) + pixel * t.out_bytes + range.block * 2;
+    t.blocks = static_cast<int>(range.block_end - range.block);
+    run_(t);
+  }
+
+  void add_up(BinaryTile& t, EpilogueTile& e, const Range& range) const {
+    t.sums = e.data;
+    t.stride = ROW;
+    for (int64_t block = range.block; block < range.block_end; block += TILE_BLOCKS) {
+      t.w = layer_.words.data() + term().weight + block * t.block_words;
+      t.blocks = static_cast<int>(std::min<int64_t>(TILE_BLOCKS, range.block_end - block));
+      run_(t);
+      e.channel = static_cast<int>(block * LANES);
+      e.channels = static_cast<int>(std::min<int64_t>(t.blocks * LANES, channels_ - block * LANES));
+      run_epilogue_(e);
+    }
+  }
+
+  LayerTerms layer_;
+  Epilogue out_;
+  std::optional<Limits> limits_;
   Rows rows_;
   RowPixels row_pixels_;
-  int value_, planes_;
-  int64_t out_bytes_, at_copy_;
+  int value_;
+  int64_t channels_, at_tile_, at_copy_;
   BinaryKernel run_;
+  EpilogueKernel run_epilogue_;
 };
 
 }  // namespace
 
-std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, const LayerTerms& layer,
-                                        const Epilogue& epilogue, Isa isa) {
-  const Stage* stage = epilogue.only_threshold();
-  if (!stage || !select_binary(isa).run || layer.terms.size() != 1) return nullptr;
+std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, LayerTerms& layer, const Epilogue& epilogue,
+                                        Isa isa) {
+  if (!select_binary(isa).run || layer.terms.size() != 1) return nullptr;
   const LayerTerm& term = layer.terms.front();
   const int planes = term.coding == Coding::mask ? 2 : 1;
   const bool one_bit =
@@ -133,9 +177,10 @@ std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, const LayerTerms&
   // A tap is a row of the kernel or a pixel of its only column.
   const bool lines = layer.runs || (spec.groups == 1 && spec.window.kernel_x == 1);
   if (!one_bit || !lines) return nullptr;
-  Limits limits = find_limits(spec, layer, *stage);
-  if (!limits.exact) return nullptr;
-  return std::make_unique<BinaryStep>(spec, layer, epilogue, std::move(limits), isa);
+  std::optional<Limits> limits;
+  if (const Stage* stage = epilogue.only_threshold()) limits = find_limits(spec, layer, *stage);
+  if (limits && !limits->exact) limits.reset();
+  return std::make_unique<BinaryStep>(spec, std::move(layer), epilogue, std::move(limits), isa);
 }
 
 }  // namespace lowbit

@@ -41,10 +41,9 @@ struct LayerTerms;
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa);
 std::unique_ptr<Step> make_tile_layer(LayerSpec spec, Epilogue epilogue, Isa isa);
-// Null where the layer is not of one bit by one with one threshold, or the instruction set has no kernel for
-// it.
-std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, const LayerTerms& layer,
-                                        const Epilogue& epilogue, Isa isa);
+// Null, and layer as it was, where it is not of one bit by one or the instruction set has no kernel for it.
+std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, LayerTerms& layer, const Epilogue& epilogue,
+                                        Isa isa);
 std::unique_ptr<Step> make_direct(LayerSpec spec, std::vector<Units> input_units, bool codebook,
                                   Epilogue epilogue, Isa isa);
 

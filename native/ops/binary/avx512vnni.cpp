@@ -9,7 +9,7 @@ namespace {
 
 // P pixels from p on and B blocks from b on. A pixel is one pointer, and the taps are at the same distance
 // from each, so that one register moves all.
-template <Coding C, int P, int B>
+template <Coding C, bool SUMS, int P, int B>
 __attribute__((noinline)) void cell(const BinaryTile& t, int b, int p) {
   constexpr int planes = C == Coding::mask ? 2 : 1;
   __m512i acc[P][B];
@@ -40,6 +40,11 @@ __attribute__((noinline)) void cell(const BinaryTile& t, int b, int p) {
   }
   // Without it gcc moves the sums between registers in every round, or keeps them in memory.
   LOWBIT_EACH(i, P) LOWBIT_EACH(n, B) asm volatile("" : "+v"(acc[i][n]));
+  if constexpr (SUMS) {
+    int32_t* sums = t.sums + p * t.stride + b * LANES;
+    LOWBIT_EACH(i, P) LOWBIT_EACH(n, B) _mm512_storeu_si512(sums + i * t.stride + n * LANES, acc[i][n]);
+    return;
+  }
   const uint32_t falls = t.falls[b / 2];
   const int32_t* limits = t.limits + b * LANES;
   uint8_t* to = t.planes + p * t.out_bytes + 2 * b;
@@ -54,35 +59,40 @@ __attribute__((noinline)) void cell(const BinaryTile& t, int b, int p) {
   }
 }
 
-// Pixels that are left over are taken together with some that are done: the same bits are stored again.
-template <Coding C, int B>
+// Pixels that are left over are taken together with some that are done: the same is stored again.
+template <Coding C, bool SUMS, int B>
 void pixels(const BinaryTile& t, int b) {
   const int n = t.pixels;
   for (int p = 0; p < n;) {
     const int left = n - p;
     if (left > 4 && n >= 8) {
       p = smaller(p, n - 8);
-      cell<C, 8, B>(t, b, p);
+      cell<C, SUMS, 8, B>(t, b, p);
       p += 8;
     } else if (left > 2 && n >= 4) {
       p = smaller(p, n - 4);
-      cell<C, 4, B>(t, b, p);
+      cell<C, SUMS, 4, B>(t, b, p);
       p += 4;
     } else if (left > 1) {
-      cell<C, 2, B>(t, b, p);
+      cell<C, SUMS, 2, B>(t, b, p);
       p += 2;
     } else {
-      cell<C, 1, B>(t, b, p);
+      cell<C, SUMS, 1, B>(t, b, p);
       ++p;
     }
   }
 }
 
-template <Coding C>
+template <Coding C, bool SUMS>
 void blocks(const BinaryTile& t) {
   int b = 0;
-  for (; b + 2 <= t.blocks; b += 2) pixels<C, 2>(t, b);
-  if (b < t.blocks) pixels<C, 1>(t, b);
+  for (; b + 2 <= t.blocks; b += 2) pixels<C, SUMS, 2>(t, b);
+  if (b < t.blocks) pixels<C, SUMS, 1>(t, b);
+}
+
+template <Coding C>
+void run(const BinaryTile& t) {
+  return t.sums ? blocks<C, true>(t) : blocks<C, false>(t);
 }
 
 }  // namespace
@@ -90,11 +100,11 @@ void blocks(const BinaryTile& t) {
 void binary_8x32_avx512vpopcntdq(const BinaryTile& t) {
   switch (t.coding) {
     case Coding::and_:
-      return blocks<Coding::and_>(t);
+      return run<Coding::and_>(t);
     case Coding::xor_:
-      return blocks<Coding::xor_>(t);
+      return run<Coding::xor_>(t);
     case Coding::mask:
-      return blocks<Coding::mask>(t);
+      return run<Coding::mask>(t);
   }
 }
 

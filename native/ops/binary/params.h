@@ -1,5 +1,5 @@
-// One-bit products, their sums and a threshold of each channel in one pass: sums never leave the registers,
-// and what is stored is the plane that the next layer reads.
+// One-bit products and their sums. With a threshold of each channel sums never leave the registers, and what
+// is stored is the plane that the next layer reads.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,7 @@
 
 namespace lowbit {
 
-constexpr int BINARY_PIXELS =
-    64;  // of a tile: weights are read from the first-level cache for all but the first
+constexpr int BINARY_PIXELS = 64;  // of a tile, whose weights stay in the first-level cache
 
 struct BinaryTile {
   const uint8_t* const* x;  // [pixels] pointers to uint32 [words] of the first tap
@@ -19,6 +18,8 @@ struct BinaryTile {
   const uint32_t* w;    // [blocks][taps][words][1, mask: 2][16]
   int64_t block_words;  // taps * words * (1, mask: 2) * 16
   Coding coding;
+  int32_t* sums;   // [pixels][stride] popcounts; or null, and bits are stored instead
+  int64_t stride;  // in int32
   // Bit of a channel: (popcount >= limit) ^ falls; of a lane without a channel it must come out 0.
   const int32_t* limits;  // lane c of block b at 16 b + c
   const int32_t* at;      // [pixels] where a pixel's limits begin, null: all at 0
