@@ -22,9 +22,9 @@ constexpr int64_t floor_of(int64_t a, int64_t b) { return a / b - (a % b != 0 &&
 
 // Bits of channels as (popcount >= limit) ^ falls.
 struct Limits {
-  std::vector<int32_t> limits;  // laid out as corr
-  std::vector<uint32_t> falls;  // [pairs of blocks]
-  bool exact = true;            // no sum wraps around
+  AlignedVector<int32_t> limits;  // laid out as corr
+  std::vector<uint32_t> falls;    // [pairs of blocks]
+  bool exact = true;              // no sum wraps around
 };
 
 Limits find_limits(const LayerSpec& spec, const LayerTerms& layer, const Stage& stage) {

@@ -37,14 +37,14 @@ int32_t first_float(const Stage& stage, int code) {
 }  // namespace
 
 const float* Epilogue::keep(const float* from, int64_t count) {
-  std::vector<float> copy(static_cast<size_t>(count + LANES), 0.0f);
+  AlignedVector<float> copy(static_cast<size_t>(count + LANES), 0.0f);
   std::copy(from, from + count, copy.begin());
-  float_arrays_.push_back(std::make_shared<const std::vector<float>>(std::move(copy)));
+  float_arrays_.push_back(std::make_shared<const AlignedVector<float>>(std::move(copy)));
   return float_arrays_.back()->data();
 }
 
-const int32_t* Epilogue::keep(std::vector<int32_t> array) {
-  int_arrays_.push_back(std::make_shared<const std::vector<int32_t>>(std::move(array)));
+const int32_t* Epilogue::keep(AlignedVector<int32_t> array) {
+  int_arrays_.push_back(std::make_shared<const AlignedVector<int32_t>>(std::move(array)));
   return int_arrays_.back()->data();
 }
 
@@ -93,7 +93,7 @@ void Epilogue::threshold(bool floats, const int32_t* thresholds, int64_t rows, i
                          const uint8_t* descending) {
   const int32_t falling = floats ? INT32_MIN : -1;
   const int64_t stride = rows == 1 ? 1 : rows;
-  std::vector<int32_t> t(static_cast<size_t>(stride * levels + LANES)),
+  AlignedVector<int32_t> t(static_cast<size_t>(stride * levels + LANES)),
       flip(static_cast<size_t>(rows + LANES));
   for (int64_t r = 0; r < rows; ++r) {
     flip[static_cast<size_t>(r)] = descending[r] ? falling : 0;

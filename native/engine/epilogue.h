@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/aligned.h"
 #include "engine/step.h"
 #include "ops/epilogue/params.h"
 #include "ops/isa.h"
@@ -59,14 +60,14 @@ class Epilogue {
 
  private:
   const float* keep(const float* from, int64_t count);
-  const int32_t* keep(std::vector<int32_t> array);
+  const int32_t* keep(AlignedVector<int32_t> array);
 
   int64_t channels_, pixels_;
   int addend_ = -1;
   std::vector<Stage> stages_;
   // Shared, because stages point into them and an epilogue is copied into its step.
-  std::vector<std::shared_ptr<const std::vector<float>>> float_arrays_;
-  std::vector<std::shared_ptr<const std::vector<int32_t>>> int_arrays_;
+  std::vector<std::shared_ptr<const AlignedVector<float>>> float_arrays_;
+  std::vector<std::shared_ptr<const AlignedVector<int32_t>>> int_arrays_;
 };
 
 }  // namespace lowbit

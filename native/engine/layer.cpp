@@ -233,7 +233,7 @@ class LayerStep : public Step {
                  term.coding, out, ROW, count, wide});
     } else if (kind_ == Kind::nibbles1 || kind_ == Kind::nibbles2) {
       const int64_t size = layer_.taps * layer_.tap_words * 32;
-      const uint8_t* start = layer_.aligned_tiles();
+      const uint8_t* start = layer_.tiles.data();
       const int64_t copied = row_pixels_[static_cast<size_t>(term.input)].copied_bytes / spec_.groups;
       run_nibbles_({x, group * copied, static_cast<int>(layer_.taps), static_cast<int>(layer_.tap_words),
                     start + term.tables, start + term.weight + all * size, size, term.most, out, ROW, count,

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "engine/aligned.h"
 #include "engine/layer.h"
 #include "engine/tile_geometry.h"
 
@@ -19,19 +20,19 @@ struct LayerTerm {
   Coding coding = Coding::and_;
   int w_planes = 0;
   std::vector<int32_t> w_weight;
-  int64_t tables = 0;              // nibbles: where they begin, behind aligned_tiles()
+  int64_t tables = 0;              // nibbles: where they begin in tiles
   int most = 1;                    // nibbles: entries of tables that fit a byte together
   int bits = 8;                    // tile8: of a packed code
   std::array<int8_t, 16> table{};  // tile8: operand of each code
-  std::vector<int32_t> corr;       // [classes][channels + 16], empty where it is 0
+  AlignedVector<int32_t> corr;     // [classes][channels + 16], empty where it is 0
 };
 
 struct LayerTerms {
   std::vector<LayerTerm> terms;
-  std::vector<int8_t> bytes;        // dot8
-  std::vector<uint32_t> words;      // bits
-  std::vector<int16_t> units;       // depthwise
-  std::vector<uint8_t> tiles;       // tile8, nibbles; what starts at aligned_tiles()
+  AlignedVector<int8_t> bytes;      // dot8
+  AlignedVector<uint32_t> words;    // bits
+  AlignedVector<int16_t> units;     // depthwise
+  AlignedVector<uint8_t> tiles;     // tile8, nibbles
   bool gather = false;              // dot8: taps of few channels are copied side by side first
   bool runs = false;                // the taps of a row of the kernel are one run of bytes (engine/rows.h)
   int64_t taps = 1, tap_words = 1;  // as the kernel sees them
@@ -40,9 +41,6 @@ struct LayerTerms {
   int64_t classes = 1;
   std::vector<int32_t> corr_at;      // of output pixels, where in corr; empty where it is the same for all
   std::vector<CopyPadding> padding;  // tile8: of every input
-
-  uint8_t* aligned_tiles() { return tiles.data() + (-reinterpret_cast<uintptr_t>(tiles.data()) & 63); }
-  const uint8_t* aligned_tiles() const { return const_cast<LayerTerms*>(this)->aligned_tiles(); }
 };
 
 // Whether the taps of a row of the kernel can be neighbours in memory.

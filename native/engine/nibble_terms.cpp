@@ -40,8 +40,8 @@ LayerTerms pack_nibbles(const LayerSpec& spec, int bits) {
   const int64_t block = taps * bytes * 32, all = spec.groups * layer.group_blocks * block;
   const auto inputs = static_cast<int64_t>(spec.inputs.size()),
              weights = static_cast<int64_t>(spec.weight_units.size());
-  layer.tiles.assign(static_cast<size_t>(weights * inputs * TABLES + weights * all + 63), 0);
-  uint8_t* start = layer.aligned_tiles();
+  layer.tiles.assign(static_cast<size_t>(weights * inputs * TABLES + weights * all), 0);
+  uint8_t* start = layer.tiles.data();
   for (int64_t w = 0; w < weights; ++w) {
     for (const InputTerm& input : spec.inputs) {
       const NibbleOperand operand =

@@ -173,7 +173,7 @@ class TileStep : public Step {
                          : x + geometry_.tiles[size_t(first + tile)].base;
     const auto steps = static_cast<int>(offsets_.size());
     kernel_.run({starts, geometry_.row_bytes, geometry_.rows, offsets_.data(), steps,
-                 layer_.aligned_tiles() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
+                 layer_.tiles.data() + term.weight + block * steps * tile_bytes(term.bits), term.bits,
                  term.table.data(), count, wide, out, wide * LANES, context.scratch, meanwhile});
   }
 

@@ -144,7 +144,7 @@ LayerTerms pack_tile8(const LayerSpec& spec, const std::vector<KStep>& steps) {
       else
         std::copy(codes, codes + fan_in, row.begin());
       row[size_t(fan_in)] = pack.zero;
-      uint8_t* to = layer.aligned_tiles() + term->weight + block * count * tile_bytes(pack.bits);
+      uint8_t* to = layer.tiles.data() + term->weight + block * count * tile_bytes(pack.bits);
       const auto put = pack.bits == 1   ? put_channel<1>
                        : pack.bits == 2 ? put_channel<2>
                        : pack.bits == 4 ? put_channel<4>

@@ -2,6 +2,7 @@
 // defined order, see ops/floats/params.h. Scales are the epilogue's.
 #include <algorithm>
 
+#include "engine/aligned.h"
 #include "engine/float_layer.h"
 #include "engine/unpack.h"
 #include "ops/epilogue/select.h"
@@ -117,7 +118,7 @@ class WeightOnlyStep : public Step {
   Epilogue out_;
   EpilogueKernel run_epilogue_;
   FloatsKernel run_;
-  std::vector<uint32_t> weights_;
+  AlignedVector<uint32_t> weights_;
   float table_[16];
   bool affine_ = false;
   int32_t slope_ = 1, first_ = 0;

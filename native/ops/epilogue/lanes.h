@@ -134,23 +134,33 @@ LOWBIT_INLINE void stage_lanes(const EpilogueTile& e, const Stage& s, const int3
   }
 }
 
-// Bits [c, c + lanes) of every plane of a pixel, from `words` of its pixel on.
-LOWBIT_INLINE void store_planes(const Sink& sink, uint8_t* words, int c, int lanes, I16 v) {
-  if (lanes < LANES) {
-    int32_t some[LANES] = {};
-    store(some, v, lanes);
-    v = load<I16>(some);
+// Bits [c, c + lanes) of every plane of `valid` pixels, from pixel on.
+template <int N, bool WHOLE>
+LOWBIT_INLINE void store_planes(const Sink& sink, int64_t pixel, int c, int lanes, int valid, F16* f) {
+  if (!WHOLE && lanes < LANES) {
+    LOWBIT_EACH(n, N) {
+      int32_t some[LANES] = {};
+      store(some, (I16)f[n], lanes);
+      f[n] = (F16)load<I16>(some);
+    }
   }
   // uint32 planes[p][c / 32][j], bits c % 32 and up; the last half word of a pixel clears what it does not
   // fill.
-  uint8_t* word = words + 4 * (c / 32) * sink.plane_count + c / 16 % 2 * 2;
+  const int64_t size = 4 * int64_t(sink.plane_words) * sink.plane_count;
+  uint8_t* word = reinterpret_cast<uint8_t*>(sink.planes) + pixel * size +
+                  4 * (c / 32) * int64_t(sink.plane_count) + c / 16 % 2 * 2;
   const bool alone = c / 16 % 2 == 0 && c + LANES >= sink.channels;
   for (int j = 0; j < sink.plane_count; ++j, word += 4) {
-    const uint32_t bits = plane16(v, j);
     if (alone) {
-      __builtin_memcpy(word, &bits, 4);
+      LOWBIT_EACH(n, N) {
+        const uint32_t bits = plane16((I16)f[n], j);
+        if (WHOLE || n < valid) __builtin_memcpy(word + n * size, &bits, 4);
+      }
     } else {
-      __builtin_memcpy(word, &bits, 2);
+      LOWBIT_EACH(n, N) {
+        const uint16_t bits = plane16((I16)f[n], j);
+        if (WHOLE || n < valid) __builtin_memcpy(word + n * size, &bits, 2);
+      }
     }
   }
 }
@@ -227,11 +237,7 @@ LOWBIT_INLINE void block_lanes(const EpilogueTile& e, int p, int row, int column
   const auto value = [&](int n) __attribute__((always_inline)) { return f[n]; };
   const auto code = [&](int n) __attribute__((always_inline)) { return narrow((I16)f[n]); };
   if (sink.codes) store_rows<N, WHOLE>(sink.codes + first, sink.channels, lanes, valid, code);
-  if (sink.planes) {
-    const int64_t size = 4 * sink.plane_words * sink.plane_count;
-    uint8_t* words = reinterpret_cast<uint8_t*>(sink.planes) + pixel * size;
-    LOWBIT_EACH(n, N) if (n < valid) store_planes(sink, words + n * size, c, lanes, (I16)f[n]);
-  }
+  if (sink.planes) store_planes<N, WHOLE>(sink, pixel, c, lanes, valid, f);
   if (sink.codes || sink.planes) return;
   if (sink.floats) store_rows<N, WHOLE>(sink.floats + first, sink.channels, lanes, valid, value);
   if (sink.image) store_image<N>(sink, pixel, c, lanes, valid, f);
