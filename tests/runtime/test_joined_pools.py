@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from runtime.programs import Builder, check
+import torch
+from runtime.programs import Builder, bits_of, check
+from torch.nn import functional as F
 
 from lowbit.grid import Uniform
+from lowbit.runtime import reference
 from lowbit.runtime.engine import available
 
 
@@ -44,3 +47,18 @@ def test_several_strips(isa, threads):
         assert builder.add("max_pool", (builder.rescale(acc) or "",), attrs=attrs)
         x = rng.normal(0, 1, (2, *builder.shape)).astype(np.float32)
         check(builder.program(), x, isa, threads=threads)
+
+
+@pytest.mark.parametrize("isa", available())
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (3, 3)])
+def test_of_equal_zeros_the_first_stays(isa, kernel):
+    """Zeros have a sign, and torch keeps the one that it meets first."""
+    rng = np.random.default_rng(0)
+    for channels in (3, 16, 70):
+        builder = Builder(rng, (channels, 9, 9))
+        attrs = {"kernel": kernel, "stride": (2, 1), "padding": (1, 1), "ceil": 0, "dilation": (1, 1)}
+        assert builder.add("max_pool", ("input",), attrs=attrs)
+        x = rng.choice(np.array([0.0, -0.0, -1.0], np.float32), (2, channels, 9, 9))
+        check(builder.program(), x, isa)
+        expected = F.max_pool2d(torch.from_numpy(x), kernel, (2, 1), (1, 1)).numpy()
+        np.testing.assert_array_equal(bits_of(reference.run(builder.program(), x)), bits_of(expected))

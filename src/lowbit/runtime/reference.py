@@ -249,7 +249,11 @@ def _max_pool(op: Op, inputs: list[Array], types: list[Value]) -> Array:
     y = np.empty((*x.shape[:2], height, width), x.dtype)
     for row, column in np.ndindex(height, width):
         rows, columns = cut(row, column)
-        y[:, :, row, column] = x[:, :, rows, columns].max(axis=(2, 3))
+        taps = x[:, :, rows, columns].reshape(*x.shape[:2], -1)
+        best = taps[..., 0]
+        for i in range(1, taps.shape[-1]):  # the first of equals stays, as in torch: zeros have a sign
+            best = np.where((taps[..., i] > best) | (taps[..., i] != taps[..., i]), taps[..., i], best)
+        y[:, :, row, column] = best
     return y
 
 
