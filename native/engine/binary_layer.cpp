@@ -69,6 +69,7 @@ class BinaryStep : public Step {
     const BinaryChoice choice = select_binary(isa);
     run_ = choice.run;
     static const char* const codings[] = {"and", "xor", "mask"};
+    if (limits_) layer_.terms.front().corr = {};  // limits hold it
     kernel = "bits_" + std::string(codings[static_cast<int>(term().coding)]) + "1x1_" + choice.tile +
              (limits_ ? "_threshold" : "");
     const int64_t bytes_of_pixel = (spec.inner + 31) / 32 * 4;

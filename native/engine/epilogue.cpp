@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "ops/epilogue/quantize.h"
 #include "ops/lanes.h"
@@ -85,6 +86,9 @@ void Epilogue::quantize(float step, float before, float after, float low, float 
 }
 
 void Epilogue::add(int value) {
+  for (const Stage& stage : stages_)
+    if (stage.kind == Stage::keep)
+      throw std::logic_error("floats kept before a sum may take its addend's place");
   addend_ = value;
   simple(Stage::add, 0, 0, 0, 0, 0);
 }

@@ -41,7 +41,8 @@ struct LayerTerms;
 
 std::unique_ptr<Step> make_layer(const std::string& kind, LayerSpec spec, Epilogue epilogue, Isa isa);
 std::unique_ptr<Step> make_tile_layer(LayerSpec spec, Epilogue epilogue, Isa isa);
-// Null, and layer as it was, where it is not of one bit by one or the instruction set has no kernel for it.
+// Null, and layer as it was, where it is not of one bit by one, has groups or dilated columns, or the
+// instruction set has no kernel for it.
 std::unique_ptr<Step> make_binary_layer(const LayerSpec& spec, LayerTerms& layer, const Epilogue& epilogue,
                                         Isa isa);
 std::unique_ptr<Step> make_direct(LayerSpec spec, std::vector<Units> input_units, bool codebook,

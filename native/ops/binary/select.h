@@ -1,4 +1,4 @@
-// Chooses the kernel of one-bit layers that end in one threshold; null where sums go through memory instead.
+// Chooses the kernel of one plane by one; null where that of any planes serves instead.
 #pragma once
 
 #include "ops/binary/params.h"
