@@ -96,13 +96,13 @@ std::pair<std::string, int64_t> choose_layer(Isa isa, const LayerShape& shape,
   const std::pair<std::string, int64_t> tile{"tile8", tile_size};
   tiles_fit = tiles_fit && tile_size <= budget;
   if (isa == Isa::amx && tiles_fit && shape.pixels >= 4) return tile;
-  // A few pixels: the fewer bytes of weights the better, but planes need fewer instructions.
-  if ((isa == Isa::avx512 || isa == Isa::amx) && tiles_fit && shape.pixels < 4 && 2 * bit_cost > dot_cost &&
-      tile_size < dot_size)
-    return tile;
+  const std::pair<std::string, int64_t> dot{"dot8", dot_size}, bits{"bits", bit_size};
+  // A few pixels: the fewer bytes of weights the better. Tiles are unpacked for them alone, which costs as
+  // much as their products again and more, so planes may take twice the operations (2 by 4 bits, not 4 by 4).
+  if ((isa == Isa::avx512 || isa == Isa::amx) && tiles_fit && shape.pixels < 4 && tile_size < dot_size)
+    return bit_cost > 2 * dot_cost || bit_size > budget ? tile : bits;
   bytes_fit = bytes_fit || (codebook && weights.size() <= 4);
   const bool bits_first = bit_cost < dot_cost;
-  const std::pair<std::string, int64_t> dot{"dot8", dot_size}, bits{"bits", bit_size};
   if (bytes_fit && dot_size <= budget && !(bits_first && bit_size <= budget)) return dot;
   return bit_size <= budget ? bits : direct;
 }
