@@ -21,7 +21,7 @@ const std::pair<const char*, bool (*)(lowbit::Isa, lowbit::Random&)> CHECKS[] = 
     {"tile8", lowbit::check_tile8},
     {"floats", lowbit::check_floats},
     {"layer", lowbit::check_layer},
-    {"binary layer", lowbit::check_binary_layer}};
+    {"binary_layer", lowbit::check_binary_layer}};
 const char* const ISAS[] = {"scalar", "avx2", "avx512bw", "avx512", "amx", "neon"};
 
 // FNV-1a

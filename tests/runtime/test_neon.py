@@ -53,5 +53,5 @@ def lines() -> list[str]:
 def test_arm(lines, isa):
     found = [line.split() for line in lines if line.startswith(f"{isa} ")]
     kernels = {line[2]: line[3] for line in found if line[1] == "kernel"}
-    assert kernels == dict.fromkeys(("dot8", "bits", "nibbles", "tile8", "floats", "layer"), "equal")
+    assert kernels == dict.fromkeys(("dot8", "bits", "nibbles", "tile8", "floats", "layer", "binary_layer"), "equal")
     assert [line for line in found if line[1] == "networks"] == [[isa, "networks", str(NETWORKS), digest()]]
