@@ -132,10 +132,6 @@ std::vector<uint8_t> run_layer(LayerSpec spec, const Codes& codes, bool codebook
   return got;
 }
 
-}  // namespace
-
-namespace {
-
 // One bit by one bit, or ternary: what planes are made for.
 void make_binary(Random& random, LayerSpec& spec, Codes& codes) {
   const auto step = static_cast<int32_t>(random.between(1, 2) * (random.between(0, 1) ? 1 : -1));
@@ -157,11 +153,7 @@ bool check(Isa isa, Random& random, bool binary) {
   spec.groups = depthwise ? random.between(2, 70) : random.between(0, 2) ? 1 : random.between(2, 3);
   spec.inner = depthwise ? 1 : random.between(1, 80);
   spec.outer = random.between(1, depthwise ? 2 : 70);
-  const bool one_bit = random.between(0, 2) == 0;
-  Codes codes{one_bit ? 1 : static_cast<int>(random.between(1, 8)),
-              random.between(1, 2),
-              random.between(-40, 40),
-              {}};
+  Codes codes{static_cast<int>(random.between(1, 8)), random.between(1, 2), random.between(-40, 40), {}};
   const bool codebook = !binary && random.between(0, 5) == 0;
   spec.bits = static_cast<int>(random.between(1, codebook ? 3 : 8));
   spec.weight_units = codebook ? one_each(spec.bits) : any_units(random, spec.bits);
